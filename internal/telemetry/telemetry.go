@@ -1,0 +1,106 @@
+// Package telemetry sets up what a process says of itself: structured logs, Prometheus metrics and, when an endpoint
+// is configured, OpenTelemetry traces.
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+	"golang.org/x/term"
+)
+
+// Config says how much is logged, how, and where traces go.
+type Config struct {
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `koanf:"log_level"`
+	// LogFormat is json, text, or auto: text on a terminal and json elsewhere.
+	LogFormat string `koanf:"log_format"`
+	// TraceEndpoint is the OTLP/HTTP endpoint that spans are sent to, http://host:4318. Empty: no traces.
+	TraceEndpoint string `koanf:"trace_endpoint"`
+	// TraceRatio is the share of requests traced, 0 to 1.
+	TraceRatio float64 `koanf:"trace_ratio"`
+}
+
+// DefaultConfig logs from info up and sends no traces.
+func DefaultConfig() Config {
+	return Config{LogLevel: "info", LogFormat: "auto", TraceRatio: 0.01}
+}
+
+// Validate says what is wrong with the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		errs = append(errs, fmt.Errorf("telemetry.log_level must be debug, info, warn or error, is %q", c.LogLevel))
+	}
+	switch c.LogFormat {
+	case "auto", "json", "text":
+	default:
+		errs = append(errs, fmt.Errorf("telemetry.log_format must be auto, json or text, is %q", c.LogFormat))
+	}
+	if c.TraceEndpoint != "" {
+		if u, err := url.Parse(c.TraceEndpoint); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			errs = append(errs, fmt.Errorf("telemetry.trace_endpoint must be an http or https URL, is %q", c.TraceEndpoint))
+		}
+	}
+	if !(c.TraceRatio >= 0 && c.TraceRatio <= 1) {
+		errs = append(errs, fmt.Errorf("telemetry.trace_ratio must be between 0 and 1, is %v", c.TraceRatio))
+	}
+	return errors.Join(errs...)
+}
+
+// Logger makes the process's logger, writing to w.
+func Logger(c Config, w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return nil, fmt.Errorf("telemetry.log_level must be debug, info, warn or error, is %q", c.LogLevel)
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	text := c.LogFormat == "text"
+	if f, ok := w.(*os.File); ok && c.LogFormat == "auto" {
+		text = term.IsTerminal(int(f.Fd()))
+	}
+	if text {
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	}
+	return slog.New(slog.NewJSONHandler(w, opts)), nil
+}
+
+// Registry makes a metrics registry that already holds the Go runtime's and the process's own metrics.
+func Registry() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector())
+	return reg
+}
+
+// Tracer makes the tracer provider and the function that flushes and ends it. Without an endpoint it makes one that
+// records nothing.
+func Tracer(ctx context.Context, c Config, version string) (trace.TracerProvider, func(context.Context) error, error) {
+	if c.TraceEndpoint == "" {
+		return noop.NewTracerProvider(), func(context.Context) error { return nil }, nil
+	}
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(c.TraceEndpoint))
+	if err != nil {
+		return nil, nil, fmt.Errorf("set up traces to %s: %w", c.TraceEndpoint, err)
+	}
+	provider := sdktrace.NewTracerProvider(
+		sdktrace.WithBatcher(exporter),
+		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(c.TraceRatio))),
+		sdktrace.WithResource(resource.NewSchemaless(semconv.ServiceName("marquee"), semconv.ServiceVersion(version))))
+	return provider, provider.Shutdown, nil
+}
