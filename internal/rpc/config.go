@@ -1,0 +1,59 @@
+// Package rpc is the one port of the service: Connect, gRPC, gRPC-Web and plain JSON side by side, with validation,
+// deadlines, metrics and panics handled in one place, and health, reflection and metrics beside them.
+package rpc
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// Config says where the service listens and what it allows a request.
+type Config struct {
+	// Listen is host:port; port 0 takes a free one.
+	Listen string `koanf:"listen"`
+	// RequestTimeout bounds a request whose client set no deadline, and one whose client set a longer one.
+	RequestTimeout time.Duration `koanf:"request_timeout"`
+	// MaxRequestBytes bounds a request message, decompressed.
+	MaxRequestBytes int `koanf:"max_request_bytes"`
+	// ReadHeaderTimeout bounds how long a connection may take to send a request's headers.
+	ReadHeaderTimeout time.Duration `koanf:"read_header_timeout"`
+	// IdleTimeout closes a connection that nothing was asked on for so long.
+	IdleTimeout time.Duration `koanf:"idle_timeout"`
+}
+
+// DefaultConfig listens on the loopback interface only: there is no authentication in front of it yet.
+func DefaultConfig() Config {
+	return Config{
+		Listen:            "127.0.0.1:8080",
+		RequestTimeout:    30 * time.Second,
+		MaxRequestBytes:   16 << 20,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+	}
+}
+
+// Validate says what is wrong with the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		errs = append(errs, fmt.Errorf("rpc.listen must be host:port, is %q", c.Listen))
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{
+		{"request_timeout", c.RequestTimeout},
+		{"read_header_timeout", c.ReadHeaderTimeout},
+		{"idle_timeout", c.IdleTimeout},
+	} {
+		if d.value < time.Millisecond || d.value > time.Hour {
+			errs = append(errs, fmt.Errorf("rpc.%s must be between 1ms and 1h, is %s", d.field, d.value))
+		}
+	}
+	if c.MaxRequestBytes < 1<<10 || c.MaxRequestBytes > 1<<30 {
+		errs = append(errs, fmt.Errorf("rpc.max_request_bytes must be between 1024 and 1073741824, is %d", c.MaxRequestBytes))
+	}
+	return errors.Join(errs...)
+}

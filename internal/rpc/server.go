@@ -1,0 +1,230 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"connectrpc.com/connect"
+	"connectrpc.com/grpchealth"
+	"connectrpc.com/grpcreflect"
+	"connectrpc.com/otelconnect"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Server is the port. It is a module that starts first, so that health can be asked from the beginning, and its Gate is
+// a module that starts last: calls are answered only between the two.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	mux      *http.ServeMux
+	http     *http.Server
+	names    []string
+	options  []connect.HandlerOption
+	validate connect.HandlerOption
+	ready    func(context.Context) error
+	addr     net.Addr
+	failure  atomic.Pointer[error]
+	open     atomic.Bool
+	inflight atomic.Int64
+}
+
+// New makes a server. ready says whether the process can serve; it is asked by /readyz and by gRPC health checks.
+func New(cfg Config, log *slog.Logger, reg *prometheus.Registry, tracer trace.TracerProvider, ready func(context.Context) error) (*Server, error) {
+	validator, err := protovalidate.New()
+	if err != nil {
+		return nil, fmt.Errorf("compile the validation rules: %w", err)
+	}
+	tracing, err := otelconnect.NewInterceptor(otelconnect.WithTracerProvider(tracer), otelconnect.WithoutMetrics())
+	if err != nil {
+		return nil, fmt.Errorf("set up tracing of calls: %w", err)
+	}
+	s := &Server{
+		cfg: cfg, log: log, mux: http.NewServeMux(), ready: ready,
+		options: []connect.HandlerOption{
+			connect.WithReadMaxBytes(cfg.MaxRequestBytes),
+			connect.WithInterceptors(tracing, newObserver(log, reg, cfg.RequestTimeout)),
+		},
+		validate: connect.WithInterceptors(validation(validator)),
+	}
+	s.mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, "ok") })
+	s.mux.HandleFunc("GET /readyz", s.readyz)
+	s.mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}))
+	return s, nil
+}
+
+// Options are what every service's handler is built with: limits, deadline, metrics, panics, traces, and validation of
+// the whole request against its .proto.
+func (s *Server) Options() []connect.HandlerOption {
+	return append(s.OptionsPerItem(), s.validate)
+}
+
+// OptionsPerItem are Options without validation, for services that validate each item of a batch themselves, so that a
+// broken item does not refuse its neighbours.
+func (s *Server) OptionsPerItem() []connect.HandlerOption {
+	return append([]connect.HandlerOption(nil), s.options...)
+}
+
+// Handle serves a Connect service. path and handler are what the generated constructor returns; name is the service's
+// full protobuf name, for reflection and health.
+func (s *Server) Handle(name, path string, handler http.Handler) {
+	s.names = append(s.names, name)
+	s.mux.Handle(path, s.gated(handler))
+}
+
+func (s *Server) gated(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.inflight.Add(1)
+		defer s.inflight.Add(-1)
+		if !s.open.Load() {
+			// Retry-After keeps clients from giving up during a start or a rolling restart.
+			w.Header().Set("Retry-After", "1")
+			if err := connect.NewErrorWriter().Write(w, r, connect.NewError(connect.CodeUnavailable, errors.New("starting or stopping; try again"))); err != nil {
+				s.log.Debug("refuse a call while closed", "error", err)
+			}
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	if err := s.ready(r.Context()); err != nil {
+		reply(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	reply(w, http.StatusOK, "ok")
+}
+
+func reply(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	// The client is gone if this fails; there is nobody left to tell.
+	fmt.Fprintln(w, text)
+}
+
+// Check answers gRPC health checks from the same readiness as /readyz.
+func (s *Server) Check(ctx context.Context, req *grpchealth.CheckRequest) (*grpchealth.CheckResponse, error) {
+	known := req.Service == ""
+	for _, n := range s.names {
+		known = known || n == req.Service
+	}
+	if !known {
+		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no service %q here", req.Service))
+	}
+	if s.ready(ctx) != nil {
+		return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}, nil
+	}
+	return &grpchealth.CheckResponse{Status: grpchealth.StatusServing}, nil
+}
+
+// Name is rpc.
+func (s *Server) Name() string { return "rpc" }
+
+// Start listens. A port that is taken is an error that says so.
+func (s *Server) Start(ctx context.Context) error {
+	s.mux.Handle(grpchealth.NewHandler(s))
+	reflector := grpcreflect.NewStaticReflector(s.names...)
+	s.mux.Handle(grpcreflect.NewHandlerV1(reflector))
+	s.mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", s.cfg.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("listen on %s: another process has that port; stop it, or choose another with --listen", s.cfg.Listen)
+	}
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", s.cfg.Listen, err)
+	}
+	s.addr = ln.Addr()
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	// gRPC needs HTTP/2; without TLS that is h2c, on the same port.
+	protocols.SetUnencryptedHTTP2(true)
+	s.http = &http.Server{
+		Handler: s.mux, Protocols: protocols,
+		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout, IdleTimeout: s.cfg.IdleTimeout,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	go func() {
+		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			s.failure.Store(&err)
+		}
+	}()
+	return nil
+}
+
+// Address is the base URL the server listens on; valid after Start.
+func (s *Server) Address() string {
+	host, port, err := net.SplitHostPort(s.addr.String())
+	if err != nil {
+		return "http://" + s.addr.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// Ready returns an error when the listener failed.
+func (s *Server) Ready(context.Context) error {
+	if err := s.failure.Load(); err != nil {
+		return fmt.Errorf("the listener ended: %w", *err)
+	}
+	return nil
+}
+
+// Stop closes the port.
+func (s *Server) Stop(ctx context.Context) error {
+	if s.http == nil {
+		return nil
+	}
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("close the port: %w", err), s.http.Close())
+	}
+	return nil
+}
+
+// Gate is the module that lets calls in from its Start to its Stop; Stop waits for the calls under way.
+func (s *Server) Gate() *Gate { return &Gate{s} }
+
+// Gate opens and closes a Server to calls.
+type Gate struct{ server *Server }
+
+// Name is gate.
+func (g *Gate) Name() string { return "gate" }
+
+// Start lets calls in.
+func (g *Gate) Start(context.Context) error {
+	g.server.open.Store(true)
+	return nil
+}
+
+// Ready returns nil: an open gate serves.
+func (g *Gate) Ready(context.Context) error { return nil }
+
+// Stop refuses new calls with UNAVAILABLE and waits for those under way until the context ends.
+func (g *Gate) Stop(ctx context.Context) error {
+	g.server.open.Store(false)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		n := g.server.inflight.Load()
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d calls still under way: %w", n, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
