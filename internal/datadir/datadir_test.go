@@ -2,6 +2,7 @@ package datadir
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,10 +19,10 @@ func TestMain(m *testing.M) {
 			err = d.Announce("http://127.0.0.1:1")
 		}
 		if err != nil {
-			os.Stdout.WriteString("error " + err.Error() + "\n")
+			fmt.Println("error", err)
 			os.Exit(1)
 		}
-		os.Stdout.WriteString("held\n")
+		fmt.Println("held")
 		select {}
 	}
 	os.Exit(m.Run())

@@ -121,10 +121,11 @@ func (s *Server) Check(ctx context.Context, req *grpchealth.CheckRequest) (*grpc
 	if !known {
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no service %q here", req.Service))
 	}
+	status := grpchealth.StatusServing
 	if s.ready(ctx) != nil {
-		return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}, nil
+		status = grpchealth.StatusNotServing
 	}
-	return &grpchealth.CheckResponse{Status: grpchealth.StatusServing}, nil
+	return &grpchealth.CheckResponse{Status: status}, nil
 }
 
 // Name is rpc.

@@ -1,0 +1,85 @@
+# Marquee's commands. `make demo` and `make test` are all a fresh clone needs: they set up what they use.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+.DEFAULT_GOAL := build
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GOBUILD := go build -trimpath -ldflags "-X main.version=$(VERSION)"
+PKGS ?= ./...
+FUZZTIME ?= 10s
+# Parallel test packages: each may start engines of its own.
+P ?= 2
+
+BUF_VERSION := v1.75.0
+PROTOC_GEN_GO_VERSION := v1.36.12
+PROTOC_GEN_CONNECT_VERSION := v1.21.1
+GOLANGCI_VERSION := v2.15.0
+
+.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars bench clean help
+
+help: ## Show these commands.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+setup: ## Fetch modules and the two native libraries (pinned and checksummed).
+	@go mod download
+	@go run ./internal/native/fetch
+
+build: setup ## Build bin/marquee.
+	@$(GOBUILD) -o bin/marquee ./cmd/marquee
+
+demo: build ## Simulated catalogue and viewers: ingest, train, serve, on the embedded engines.
+	@bin/marquee demo
+
+test: setup ## Run every test; prints what had to be left out on this machine.
+	@go test -json -p $(P) -timeout 20m $(PKGS) | go run ./internal/tools/testreport
+
+race: setup ## Run every test under the race detector.
+	@go test -race -json -p $(P) -timeout 40m $(PKGS) | go run ./internal/tools/testreport
+
+e2e: build ## Run only the end-to-end tests of the real binary.
+	@go test -json -count=1 -timeout 20m ./cmd/marquee | go run ./internal/tools/testreport
+
+fuzz: setup ## Run every fuzzer for FUZZTIME.
+	@set -e; grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r dir; do \
+		for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | sed 's/^func //'); do \
+			echo "== $$dir $$f"; go test -run='^$$' -fuzz="^$$f\$$" -fuzztime=$(FUZZTIME) "$$dir"; \
+		done; done
+
+bench: setup ## Run every Go benchmark once.
+	@go test -run='^$$' -bench=. -benchmem $(PKGS)
+
+kafka-jars: ## Fetch Apache Kafka's jars.
+	@go run ./internal/testkit/kafkaserver -fetch
+
+kafka: ## Start Apache Kafka in KRaft mode on 127.0.0.1:9092 until interrupted.
+	@go run ./internal/testkit/kafkaserver
+
+lint: .bin/golangci-lint .bin/buf generate-check ## Check style, contracts and that generated code is fresh.
+	@.bin/golangci-lint run
+	@.bin/buf lint
+	@# The first commit holds the first contracts: since then fields are only ever added.
+	@.bin/buf breaking --against ".git#ref=$$(git rev-list --max-parents=0 HEAD | tail -n 1)"
+
+generate: .bin/buf .bin/protoc-gen-go .bin/protoc-gen-connect-go .cache/proto ## Generate code from the contracts.
+	@.bin/buf generate
+
+generate-check: generate
+	@git diff --exit-code -- '*.pb.go' '*.connect.go' || { echo "generated code is stale: run make generate and commit"; exit 1; }
+
+.cache/proto: go.mod
+	@go run ./internal/tools/protodeps -out .cache/proto && touch .cache/proto
+
+.bin/buf:
+	GOBIN=$(CURDIR)/.bin go install github.com/bufbuild/buf/cmd/buf@$(BUF_VERSION)
+
+.bin/protoc-gen-go:
+	GOBIN=$(CURDIR)/.bin go install google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO_VERSION)
+
+.bin/protoc-gen-connect-go:
+	GOBIN=$(CURDIR)/.bin go install connectrpc.com/connect/cmd/protoc-gen-connect-go@$(PROTOC_GEN_CONNECT_VERSION)
+
+.bin/golangci-lint:
+	GOBIN=$(CURDIR)/.bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+clean: ## Remove what was built; keeps what was fetched.
+	rm -rf bin
