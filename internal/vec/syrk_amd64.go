@@ -1,0 +1,36 @@
+//go:build amd64 && !purego
+
+package vec
+
+import "golang.org/x/sys/cpu"
+
+// linalgAVX2 says whether the kernels of this file's assembly may run on this machine.
+func linalgAVX2() bool { return cpu.X86.HasAVX2 && cpu.X86.HasFMA }
+
+//go:noescape
+func panelAVX2(c *float32, a, b *float32, ld, k, tiles, sub int)
+
+//go:noescape
+func packScaledAVX2(dst, acc, src *float32, chunks int, s, q float32)
+
+func panel(c, a, b []float32, ld, k, tiles int, sub bool) {
+	if !linalgAVX2() {
+		panelGeneric(c, a, b, ld, k, tiles, sub)
+		return
+	}
+	mode := 0
+	if sub {
+		mode = 1
+	}
+	panelAVX2(&c[0], &a[0], &b[0], ld, k, tiles, mode)
+}
+
+// packScaled handles as many leading elements as the kernel takes and returns how many.
+func packScaled(dst, acc, src []float32, s, q float32) int {
+	chunks := len(src) / 8
+	if chunks == 0 || !linalgAVX2() {
+		return 0
+	}
+	packScaledAVX2(&dst[0], &acc[0], &src[0], chunks, s, q)
+	return chunks * 8
+}
