@@ -58,7 +58,9 @@ lint: .bin/golangci-lint .bin/buf generate-check ## Check style, contracts and t
 	@.bin/golangci-lint run
 	@.bin/buf lint
 	@# The first commit holds the first contracts: since then fields are only ever added.
-	@.bin/buf breaking --against ".git#ref=$$(git rev-list --max-parents=0 HEAD | tail -n 1)"
+	@rm -rf .cache/baseline && mkdir -p .cache/baseline/.cache && cp -r .cache/proto .cache/baseline/.cache/
+	@git archive "$$(git rev-list --max-parents=0 HEAD | tail -n 1)" -- buf.yaml ingest catalog serving | tar -x -C .cache/baseline
+	@.bin/buf breaking --against .cache/baseline
 
 generate: .bin/buf .bin/protoc-gen-go .bin/protoc-gen-connect-go .cache/proto ## Generate code from the contracts.
 	@.bin/buf generate
