@@ -23,6 +23,9 @@ type Owner struct {
 	Command string    `json:"command"`
 	// Address is the base URL the owner serves on; empty while it serves nothing.
 	Address string `json:"address,omitempty"`
+	// Engines are the URLs of the owner's embedded engines, by role, for commands that run beside it. They carry
+	// credentials: never print them.
+	Engines map[string]string `json:"engines,omitempty"`
 }
 
 // HeldError says that another process holds the folder.
@@ -56,7 +59,7 @@ func Open(path, command string) (*Dir, error) {
 	if err := os.MkdirAll(abs, 0o755); err != nil {
 		return nil, fmt.Errorf("create data folder: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(abs, lockName), os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(filepath.Join(abs, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of data folder %s: %w", abs, err)
 	}
@@ -94,6 +97,12 @@ func (d *Dir) Path() string { return d.path }
 // Announce records the base URL this process serves on, so that commands on the same folder can call it.
 func (d *Dir) Announce(address string) error {
 	d.owner.Address = address
+	return d.write()
+}
+
+// Share records the URLs of this process's embedded engines by role, so that commands on the same folder can use them.
+func (d *Dir) Share(engines map[string]string) error {
+	d.owner.Engines = engines
 	return d.write()
 }
 

@@ -37,6 +37,9 @@ func TestSecondOpenNamesTheHolder(t *testing.T) {
 	if err := d.Announce("http://127.0.0.1:8080"); err != nil {
 		t.Fatal(err)
 	}
+	if err := d.Share(map[string]string{"warehouse": "http://:secret@127.0.0.1:9"}); err != nil {
+		t.Fatal(err)
+	}
 	_, err = Open(dir, "marquee nightly")
 	var held *HeldError
 	if !errors.As(err, &held) {
@@ -46,6 +49,12 @@ func TestSecondOpenNamesTheHolder(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error %q does not say %q", err, want)
 		}
+	}
+	if strings.Contains(err.Error(), "secret") {
+		t.Errorf("error %q gives a credential away", err)
+	}
+	if held.Owner.Engines["warehouse"] == "" {
+		t.Error("the holder's engines are not in the error's owner")
 	}
 	owner, ok, err := Peek(dir)
 	if err != nil || !ok || owner.PID != os.Getpid() || owner.Address != "http://127.0.0.1:8080" {
