@@ -214,7 +214,8 @@ type WatchEvent struct {
 	// Names the import this event came from; empty for live events. What a client sends here is overwritten.
 	ImportId string `protobuf:"bytes,23,opt,name=import_id,json=importId,proto3" json:"import_id,omitempty"`
 	// received_at minus occurred_at in microseconds where a live client's clock is implausible (more than 5 minutes in
-	// the future or 48 hours in the past), else 0. Set by the server; readers use received_at for such events.
+	// the future, or so far in the past that no offline viewing explains it: 35 days), else 0. Set by the server; readers
+	// use received_at for such events.
 	ClockSkew     int64 `protobuf:"varint,24,opt,name=clock_skew,json=clockSkew,proto3" json:"clock_skew,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
