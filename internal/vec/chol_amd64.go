@@ -9,7 +9,7 @@ func cholRowsAVX2(a *float32, ld, cols int, inv *float32)
 func cholSolveAVX2(u *float32, n int, inv, b *float32)
 
 func cholRows(a []float32, ld, cols int, inv []float32) {
-	if !linalgAVX2() {
+	if !Accelerated() {
 		cholRowsGeneric(a, ld, cols, inv)
 		return
 	}
@@ -17,7 +17,7 @@ func cholRows(a []float32, ld, cols int, inv []float32) {
 }
 
 func cholSolve(u []float32, n int, inv, b []float32) {
-	if !linalgAVX2() {
+	if !Accelerated() {
 		cholSolveGeneric(u, n, inv, b)
 		return
 	}

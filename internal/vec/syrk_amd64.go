@@ -2,11 +2,6 @@
 
 package vec
 
-import "golang.org/x/sys/cpu"
-
-// linalgAVX2 says whether the kernels of this file's assembly may run on this machine.
-func linalgAVX2() bool { return cpu.X86.HasAVX2 && cpu.X86.HasFMA }
-
 //go:noescape
 func panelAVX2(c *float32, a, b *float32, ld, k, tiles, sub int)
 
@@ -14,7 +9,7 @@ func panelAVX2(c *float32, a, b *float32, ld, k, tiles, sub int)
 func packScaledAVX2(dst, acc, src *float32, chunks int, s, q float32)
 
 func panel(c, a, b []float32, ld, k, tiles int, sub bool) {
-	if !linalgAVX2() {
+	if !Accelerated() {
 		panelGeneric(c, a, b, ld, k, tiles, sub)
 		return
 	}
@@ -28,7 +23,7 @@ func panel(c, a, b []float32, ld, k, tiles int, sub bool) {
 // packScaled handles as many leading elements as the kernel takes and returns how many.
 func packScaled(dst, acc, src []float32, s, q float32) int {
 	chunks := len(src) / 8
-	if chunks == 0 || !linalgAVX2() {
+	if chunks == 0 || !Accelerated() {
 		return 0
 	}
 	packScaledAVX2(&dst[0], &acc[0], &src[0], chunks, s, q)
