@@ -84,7 +84,8 @@ func (s *Solver) Params() Params { return s.params }
 // matrix, which Explain reads.
 type Scratch struct {
 	a, inv, packed, rhs, z []float32
-	wide                   []float64 // the float64 matrix of a row that float32 could not factor, else empty
+	wide                   []float64 // the float64 factor of a row that float32 could not factor, else empty
+	idle                   bool      // the row has nothing that pulls it from zero, and no factor
 }
 
 // NewScratch returns working memory for s.
@@ -108,9 +109,13 @@ func (s *Solver) Solve(dst []float32, cols []uint32, strength []float32, sc *Scr
 	if err := s.check(cols, strength); err != nil {
 		return err
 	}
-	s.accumulate(cols, strength, sc)
 	sc.wide = sc.wide[:0]
-	if vec.Cholesky(sc.a, s.pad, sc.inv) {
+	if sc.idle = !anyPositive(strength); sc.idle {
+		clear(dst)
+		return nil
+	}
+	s.accumulate(cols, strength, sc)
+	if s.factor(sc) {
 		vec.CholeskySolve(sc.a, s.pad, sc.inv, sc.rhs)
 	} else if err := s.factorWide(cols, strength, sc); err != nil {
 		return err
@@ -122,6 +127,34 @@ func (s *Solver) Solve(dst []float32, cols []uint32, strength []float32, sc *Scr
 	}
 	copy(dst, sc.rhs)
 	return nil
+}
+
+func anyPositive(strength []float32) bool {
+	for _, v := range strength {
+		if v > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// lostDigits is the ratio of a squared pivot to the largest diagonal element below which float32 has too few digits left of
+// the pivot to divide by it.
+const lostDigits = 4e-6
+
+// factor factors sc.a in float32 and reports whether the factor can be relied on.
+func (s *Solver) factor(sc *Scratch) bool {
+	var largest, inv float32
+	for i := range s.factors.Dim {
+		largest = max(largest, sc.a[i*s.pad+i])
+	}
+	if !vec.Cholesky(sc.a, s.pad, sc.inv) {
+		return false
+	}
+	for _, v := range sc.inv[:s.factors.Dim] {
+		inv = max(inv, v)
+	}
+	return lostDigits*largest*inv*inv < 1
 }
 
 func (s *Solver) check(cols []uint32, strength []float32) error {
@@ -173,6 +206,10 @@ func (s *Solver) Explain(dst, target []float32, cols []uint32, strength []float3
 	}
 	if err := s.check(cols, strength); err != nil {
 		return err
+	}
+	if sc.idle {
+		clear(dst)
+		return nil
 	}
 	copy(sc.z, target)
 	clear(sc.z[len(target):])

@@ -1,0 +1,270 @@
+package als
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"marquee/eval/metric"
+	"marquee/internal/testkit"
+	"marquee/internal/vec"
+	"marquee/training/foldin"
+	"marquee/training/sparse"
+)
+
+var search = flag.Bool("search", false, "print validation quality over a grid of hyper-parameters (TestChooseOnValidation)")
+
+// leaveOneOut is the protocol of the NCF papers: one held-out title a user, ranked among sampled others.
+type leaveOneOut struct {
+	train     *sparse.CSR
+	positive  []uint32   // by user
+	negatives [][]uint32 // by user, the positive itself left out
+}
+
+// evaluate returns HR@10 and NDCG@10, ties counted against the model.
+func (l *leaveOneOut) evaluate(m *Model) (hr, ndcg float64) {
+	scores := make([]float32, 0, 128)
+	for u, pos := range l.positive {
+		x := m.Users[u*m.Dim : (u+1)*m.Dim]
+		score := func(i uint32) float32 { return vec.Dot(x, m.Items[int(i)*m.Dim:(int(i)+1)*m.Dim]) }
+		scores = scores[:0]
+		for _, i := range l.negatives[u] {
+			scores = append(scores, score(i))
+		}
+		s := metric.Stand(score(pos), scores)
+		hr += s.HitRate(10, metric.Worst)
+		ndcg += s.NDCG(10, metric.Worst)
+	}
+	n := float64(len(l.positive))
+	return hr / n, ndcg / n
+}
+
+// readNCF reads the published split: each user's training titles in time order, and the test.
+func readNCF(t *testing.T) (history [][]uint32, titles int, test leaveOneOut) {
+	t.Helper()
+	dir := testkit.DataDir(t, "ncf-ml-1m")
+	eachLine(t, filepath.Join(dir, "train.tsv"), func(f []string) {
+		u, i := number(t, f[0]), number(t, f[1])
+		for len(history) <= u {
+			history = append(history, nil)
+		}
+		history[u] = append(history[u], uint32(i))
+		titles = max(titles, i+1)
+	})
+	eachLine(t, filepath.Join(dir, "ml-1m.test.rating"), func(f []string) {
+		test.positive = append(test.positive, uint32(number(t, f[1])))
+	})
+	eachLine(t, filepath.Join(dir, "ml-1m.test.negative"), func(f []string) {
+		u := len(test.negatives)
+		var negatives []uint32
+		for _, s := range f[1:] {
+			if i := uint32(number(t, s)); i != test.positive[u] {
+				negatives = append(negatives, i)
+				titles = max(titles, int(i)+1)
+			}
+		}
+		titles = max(titles, int(test.positive[u])+1)
+		test.negatives = append(test.negatives, negatives)
+	})
+	if len(history) != 6040 || len(test.positive) != 6040 || len(test.negatives) != 6040 {
+		t.Fatalf("%d, %d and %d users read, want 6040 of each", len(history), len(test.positive), len(test.negatives))
+	}
+	test.train = matrix(t, history, titles)
+	return history, titles, test
+}
+
+func eachLine(t *testing.T, path string, use func(fields []string)) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if !strings.HasPrefix(lines.Text(), "#") {
+			use(strings.Fields(lines.Text()))
+		}
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func number(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func matrix(t *testing.T, history [][]uint32, titles int) *sparse.CSR {
+	t.Helper()
+	var row, col []uint32
+	for u, h := range history {
+		for _, i := range h {
+			row, col = append(row, uint32(u)), append(col, i)
+		}
+	}
+	m, err := sparse.FromTriplets(len(history), titles, row, col, nil, sparse.Max)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// validation holds out each user's last training title and samples 99 titles the user has not met.
+func validation(t *testing.T, history [][]uint32, titles int) leaveOneOut {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(20, 24))
+	all := matrix(t, history, titles)
+	var v leaveOneOut
+	shorter := make([][]uint32, len(history))
+	for u, h := range history {
+		shorter[u] = h[:len(h)-1]
+		v.positive = append(v.positive, h[len(h)-1])
+		var negatives []uint32
+		for len(negatives) < 99 {
+			if i := uint32(rng.IntN(titles)); !all.Has(u, i) {
+				negatives = append(negatives, i)
+			}
+		}
+		v.negatives = append(v.negatives, negatives)
+	}
+	v.train = matrix(t, shorter, titles)
+	return v
+}
+
+// chosen is what TestChooseOnValidation found best at d=64.
+func chosen() Config { return DefaultConfig() }
+
+// TestNCFMovieLens1M reproduces the published quality of iALS on the NCF split: HR@10 .722 and NDCG@10 .445 at d=64
+// (Rendle et al. 2022).
+func TestNCFMovieLens1M(t *testing.T) {
+	_, _, test := readNCF(t)
+	cfg := chosen()
+	start := time.Now()
+	m, err := Train(context.Background(), test.train, cfg, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hr, ndcg := test.evaluate(m)
+	t.Logf("d=%d, %d epochs in %v: HR@10 %.4f, NDCG@10 %.4f", cfg.Dim, cfg.Epochs, time.Since(start).Round(time.Millisecond), hr, ndcg)
+	if hr < 0.70 || ndcg < 0.42 {
+		t.Errorf("HR@10 %.4f and NDCG@10 %.4f, want at least .70 and .42", hr, ndcg)
+	}
+	flat := &Model{Dim: 1, Users: make([]float32, len(test.positive)), Items: make([]float32, test.train.Cols)}
+	if hr, _ := test.evaluate(flat); hr != 0 {
+		t.Errorf("constant scores have HR@10 %.4f, want 0", hr)
+	}
+}
+
+// TestChooseOnValidation is the search behind DefaultConfig; it never reads the test part's outcome. Run it with
+//
+//	go test ./training/als -run ChooseOnValidation -search -v
+func TestChooseOnValidation(t *testing.T) {
+	if !*search {
+		t.Skip("a search of some minutes: run with -search")
+	}
+	history, titles, _ := readNCF(t)
+	v := validation(t, history, titles)
+	for _, a0 := range []float64{0.1, 0.2, 0.3, 0.5, 1} {
+		for _, lambda := range []float64{0.002, 0.005, 0.01, 0.02, 0.04} {
+			cfg := DefaultConfig()
+			cfg.UnobservedWeight, cfg.Regularization, cfg.TrackLoss, cfg.Epochs = a0, lambda, false, 16
+			line := fmt.Sprintf("a0=%-4g lambda=%-6g", a0, lambda)
+			tr, err := newTrainer(v.train, cfg, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for epoch := 1; epoch <= cfg.Epochs; epoch++ {
+				if err := tr.epoch(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+				if epoch == 4 || epoch == 8 || epoch == 12 || epoch == 16 {
+					m, err := tr.finish(context.Background())
+					if err != nil {
+						t.Fatal(err)
+					}
+					hr, ndcg := v.evaluate(m)
+					line += fmt.Sprintf("  @%d %.4f/%.4f", epoch, hr, ndcg)
+				}
+			}
+			t.Log(line)
+		}
+	}
+}
+
+func BenchmarkEpoch(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	const users, titles, n = 6040, 3706, 1_000_000
+	row, col := make([]uint32, n), make([]uint32, n)
+	for i := range n {
+		// Popularity falls off as in MovieLens 1M, where the most watched title has 3,428 of 6,040 users.
+		row[i], col[i] = uint32(rng.IntN(users)), uint32(float64(titles)*rng.Float64()*rng.Float64())
+	}
+	m, err := sparse.FromTriplets(users, titles, row, col, nil, sparse.Max)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, dim := range []int{64, 128} {
+		cfg := DefaultConfig()
+		cfg.Dim, cfg.TrackLoss = dim, false
+		tr, err := newTrainer(m, cfg, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprintf("d=%d", dim), func(b *testing.B) {
+			for b.Loop() {
+				if err := tr.epoch(context.Background()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkFoldIn50Titles(b *testing.B) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	const titles, dim = 4000, 64
+	f := foldin.Factors{Data: make([]float32, titles*dim), Rows: titles, Dim: dim, Stride: dim}
+	for i := range f.Data {
+		f.Data[i] = float32(rng.NormFloat64()) / 8
+	}
+	solver, err := foldin.NewSolver(f, foldin.Gramian(f, 1), DefaultConfig().Params())
+	if err != nil {
+		b.Fatal(err)
+	}
+	cols, strength := make([]uint32, 50), make([]float32, 50)
+	for k := range cols {
+		cols[k], strength[k] = uint32(rng.IntN(titles)), 1
+	}
+	scratch, x, why := solver.NewScratch(), make([]float32, dim), make([]float32, 50)
+	b.Run("solve", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := solver.Solve(x, cols, strength, scratch); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("explain", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := solver.Explain(why, f.Row(1), cols, strength, scratch); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
