@@ -1,48 +1,33 @@
 package state
 
-// The numbers are 10000ths, as in features/defs/touches.sql.
+import "marquee/features/online"
+
+// What a like, a list entry and a click without a play add, as features/online has it; a test holds the state equal to
+// that package on random histories.
+const (
+	likeBonus  = online.One
+	listBonus  = 2000
+	clickBonus = 500
+)
 
 func playStrength(p *play) (strength int32, abandoned bool) {
-	watched, duration := int64(p.watchedMS), int64(p.durationMS)
-	var completion int64
-	least := int64(60_000)
-	switch {
-	case duration > 0:
-		completion = min(10_000, watched*10_000/duration)
-		least = min(least, (duration+1)/2)
-	case watched >= 60_000:
-		completion = 5000
-	}
-	if watched < least || completion < 500 {
-		return 0, true
-	}
-	s := completion
-	switch {
-	case duration == 0:
-	case duration < 1_200_000:
-		s = completion * completion / 10_000
-	case duration >= 3_600_000:
-		s = completion * (20_000 - completion) / 10_000
-	}
-	if p.autoplay {
-		s /= 2
-	}
-	return int32(s), false
+	return online.PlayStrength(int64(p.watchedMS), int64(p.durationMS), p.autoplay)
 }
 
+// titleStrength is 1 for one full watch.
 func titleStrength(t *title) float32 {
 	if t.state&disliked != 0 {
 		return 0
 	}
 	s := int64(t.strength)
 	if t.state&liked != 0 {
-		s += 10_000
+		s += likeBonus
 	}
 	if t.state&listed != 0 {
-		s += 2_000
+		s += listBonus
 	}
 	if t.clicked && t.plays == 0 {
-		s += 500
+		s += clickBonus
 	}
-	return float32(min(100_000, s)) / 10_000
+	return float32(min(online.MaxStrength, s)) / online.One
 }
