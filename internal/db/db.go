@@ -14,13 +14,13 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Dialect names an engine. It is also the name of the folder a migration set keeps for it.
-type Dialect string
+// Engine names a kind of database. It is also the name of the folder a migration set keeps for it.
+type Engine string
 
 // The engines there are.
 const (
-	SQLite   Dialect = "sqlite"
-	Postgres Dialect = "postgres"
+	SQLite   Engine = "sqlite"
+	Postgres Engine = "postgres"
 )
 
 // validURLs is what an error about a database URL ends with.
@@ -34,7 +34,7 @@ const validURLs = "use sqlite: (marquee.db in the data folder), sqlite:PATH or p
 // and see everything committed before them.
 type DB struct {
 	*bun.DB
-	dialect Dialect
+	engine Engine
 	// path is the SQLite file, else empty.
 	path string
 }
@@ -66,8 +66,8 @@ func Open(ctx context.Context, url, dataDir string) (*DB, error) {
 	return d, nil
 }
 
-// Dialect says which engine this is.
-func (d *DB) Dialect() Dialect { return d.dialect }
+// Engine says which kind of database this is. (Dialect is bun's, so that a *DB is a bun.IDB.)
+func (d *DB) Engine() Engine { return d.engine }
 
 // inTx runs fn in a transaction of the engine's default isolation: on SQLite alone, on PostgreSQL READ COMMITTED.
 func (d *DB) inTx(ctx context.Context, fn func(ctx context.Context, tx bun.Tx) error) error {

@@ -55,7 +55,7 @@ type Lease struct {
 // makeLeases creates the table of leases. A row is never deleted, so that its token never starts again.
 func (d *DB) makeLeases(ctx context.Context) error {
 	err := d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if d.dialect == Postgres {
+		if d.engine == Postgres {
 			// CREATE TABLE IF NOT EXISTS fails when two sessions run it at once.
 			if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(?)", advisoryID("leases")); err != nil {
 				return err
@@ -77,7 +77,7 @@ func (d *DB) makeLeases(ctx context.Context) error {
 // clock is the database's own time in microseconds since the Unix epoch, so that the processes' clocks do not matter.
 // On PostgreSQL it is the time of the statement; now() would be that of the transaction's begin.
 func (d *DB) clock() bun.Safe {
-	if d.dialect == Postgres {
+	if d.engine == Postgres {
 		return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
 	}
 	return "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
@@ -129,7 +129,7 @@ func (d *DB) AwaitLease(ctx context.Context, name, holder string, ttl time.Durat
 // takeLease takes a free or expired lease with the next token, or says who has it.
 func (d *DB) takeLease(ctx context.Context, name, holder string, ttl time.Duration) (token int64, held *HeldError, err error) {
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if d.dialect == Postgres {
+		if d.engine == Postgres {
 			// Waits for transactions that have called Check, see there.
 			if _, err := tx.ExecContext(ctx, "SELECT token FROM leases WHERE name = ? FOR UPDATE", name); err != nil {
 				return err
@@ -164,7 +164,7 @@ func (l *Lease) Context() context.Context { return l.ctx }
 // that writes what the lease protects, it also keeps a successor from taking over before that transaction has ended.
 func (l *Lease) Check(ctx context.Context, tx bun.IDB) error {
 	query := "SELECT 1 FROM leases WHERE name = ? AND token = ? AND expires_at > ?"
-	if l.db.dialect == Postgres {
+	if l.db.engine == Postgres {
 		// KEY SHARE conflicts with the FOR UPDATE of a take-over but not with the plain UPDATE of our own renewal. On
 		// SQLite the transaction has the write lock.
 		query += " FOR KEY SHARE"

@@ -33,7 +33,7 @@ func (d *DB) Migrate(ctx context.Context, name string, fsys fs.FS) (err error) {
 			err = fmt.Errorf("migrate the %s tables: %w", name, err)
 		}
 	}()
-	steps, err := fs.Sub(fsys, string(d.dialect))
+	steps, err := fs.Sub(fsys, string(d.engine))
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (d *DB) Migrate(ctx context.Context, name string, fsys fs.FS) (err error) {
 		goose.WithLogger(goose.NopLogger()),
 	}
 	dialect := goose.DialectSQLite3
-	switch d.dialect {
+	switch d.engine {
 	case Postgres:
 		dialect = goose.DialectPostgres
 		locker, err := advisoryLock(name)
@@ -60,12 +60,16 @@ func (d *DB) Migrate(ctx context.Context, name string, fsys fs.FS) (err error) {
 	}
 	provider, err := goose.NewProvider(dialect, d.DB.DB, steps, options...)
 	if errors.Is(err, goose.ErrNoMigrations) {
-		return fmt.Errorf("no %s/*.sql among the steps", d.dialect)
+		return fmt.Errorf("no %s/*.sql among the steps", d.engine)
 	}
 	if err != nil {
 		return err
 	}
 	_, err = provider.Up(ctx)
+	var partial *goose.PartialError
+	if errors.As(err, &partial) {
+		return fmt.Errorf("%s: %w", partial.Failed.Source.Path, partial.Err)
+	}
 	return err
 }
 

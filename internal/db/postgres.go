@@ -41,5 +41,5 @@ func openPostgres(ctx context.Context, raw string) (*DB, error) {
 	if err := pool.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", u.Redacted(), err), pool.Close())
 	}
-	return &DB{DB: bun.NewDB(pool, pgdialect.New()), dialect: Postgres}, nil
+	return &DB{DB: bun.NewDB(pool, pgdialect.New()), engine: Postgres}, nil
 }

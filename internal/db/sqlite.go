@@ -49,7 +49,7 @@ func openSQLite(ctx context.Context, path, dataDir string) (*DB, error) {
 		return nil, errors.Join(err, writer.Close())
 	}
 	b := bun.NewDB(writer, sqlitedialect.New(), bun.WithConnResolver(readPool{readers}))
-	return &DB{DB: b, dialect: SQLite, path: path}, nil
+	return &DB{DB: b, engine: SQLite, path: path}, nil
 }
 
 // sqlitePath resolves what follows "sqlite:" to an absolute file path.
