@@ -64,10 +64,14 @@ func (c *Columns) StringLists(name string) (*Lists[string], error) {
 }
 
 // Int32Lists returns a list<int32> column.
-func (c *Columns) Int32Lists(name string) (*Lists[int32], error) { return column[*Lists[int32]](c, name) }
+func (c *Columns) Int32Lists(name string) (*Lists[int32], error) {
+	return column[*Lists[int32]](c, name)
+}
 
 // Int64Lists returns a list<timestamp_us> column as microseconds since the Unix epoch.
-func (c *Columns) Int64Lists(name string) (*Lists[int64], error) { return column[*Lists[int64]](c, name) }
+func (c *Columns) Int64Lists(name string) (*Lists[int64], error) {
+	return column[*Lists[int64]](c, name)
+}
 
 func column[T any](c *Columns, name string) (T, error) {
 	v, ok := c.cols[name]

@@ -130,7 +130,9 @@ func Folder(set, id string) string { return Root + set + "/" + id + "/" }
 func ManifestKey(set, id string) string { return Folder(set, id) + "manifest.json" }
 
 // PartKey returns the lake key of a set's i-th part, from 0.
-func PartKey(set, id string, i int) string { return fmt.Sprintf("%spart-%05d.parquet", Folder(set, id), i) }
+func PartKey(set, id string, i int) string {
+	return fmt.Sprintf("%spart-%05d.parquet", Folder(set, id), i)
+}
 
 // Encode returns the manifest as indented JSON.
 func (m *Manifest) Encode() ([]byte, error) {
