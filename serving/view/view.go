@@ -24,10 +24,11 @@ const None = ^uint32(0)
 
 // Model is what a view takes from a release.
 type Model interface {
-	// TitleIDs gives the title_id of every row.
-	TitleIDs() []string
-	// Popularity gives how much every row's title is watched: 0 or more, in any unit.
-	Popularity() []float32
+	// Len is the number of titles; rows are below it.
+	Len() int
+	TitleID(row uint32) string
+	// Popularity is how much the row's title is watched, of all time and decayed: 0 or more, in any unit.
+	Popularity(row uint32) (allTime, decayed float32)
 }
 
 // View is one picture. Safe for concurrent use.
@@ -39,6 +40,7 @@ type View struct {
 	// By row; nil and zero for rows that hold no title of the catalogue.
 	titles       []*catalogv1.Title
 	popularity   []float32
+	decayed      []float32
 	addedAt      []int64
 	maturity     []int8 // unrated: -1
 	lastPlayable []uint32
@@ -48,6 +50,7 @@ type View struct {
 	rowOf      []uint32 // by the number the process's id table gives
 	ids        *ids.Table
 	popular    []uint32
+	recent     []uint32
 	newest     []uint32
 	genreNames []string
 	genreRows  [][]uint32
@@ -68,20 +71,18 @@ const maxAge = 255
 // withdrawn are left out.
 func Build(revision int64, titles iter.Seq[*catalogv1.Title], model Model, table *ids.Table) *View {
 	v := &View{revision: revision, ids: table, plans: make(map[string]ann.Bitmap)}
-	var modelIDs []string
+	byID := make(map[string]uint32)
 	if model != nil {
-		modelIDs = model.TitleIDs()
-	}
-	v.modelRows = len(modelIDs)
-	byID := make(map[string]uint32, len(modelIDs))
-	for row, id := range modelIDs {
-		byID[id] = uint32(row)
+		v.modelRows = model.Len()
+		for row := range uint32(v.modelRows) {
+			byID[model.TitleID(row)] = row
+		}
 	}
 	v.place(titles, byID)
-	if model != nil {
-		copy(v.popularity, model.Popularity())
+	for row := range uint32(v.modelRows) {
+		v.popularity[row], v.decayed[row] = model.Popularity(row)
 	}
-	v.number(modelIDs)
+	v.number(model)
 	v.index()
 	return v
 }
@@ -112,6 +113,7 @@ func (v *View) place(titles iter.Seq[*catalogv1.Title], byID map[string]uint32) 
 		copy(v.titles[first:], others)
 	}
 	v.popularity = make([]float32, v.rows)
+	v.decayed = make([]float32, v.rows)
 	v.addedAt = make([]int64, v.rows)
 	v.maturity = make([]int8, v.rows)
 	v.lastPlayable = make([]uint32, v.rows)
@@ -122,7 +124,7 @@ func (v *View) place(titles iter.Seq[*catalogv1.Title], byID map[string]uint32) 
 
 // number connects the rows with the numbers that live state knows titles by. Titles of the release that left the catalogue are
 // numbered too: what a profile watched of them still says what it likes.
-func (v *View) number(modelIDs []string) {
+func (v *View) number(model Model) {
 	set := func(id string, row uint32) {
 		n := v.ids.Number(id)
 		if n == ids.None {
@@ -133,8 +135,8 @@ func (v *View) number(modelIDs []string) {
 		}
 		v.rowOf[n] = row
 	}
-	for row, id := range modelIDs {
-		set(id, uint32(row))
+	for row := range uint32(v.modelRows) {
+		set(model.TitleID(row), row)
 	}
 	for row, t := range v.titles {
 		if t != nil && row >= v.modelRows {
@@ -213,6 +215,12 @@ func (v *View) list() {
 	slices.SortFunc(v.newest, func(a, b uint32) int {
 		return cmp.Or(cmp.Compare(v.addedAt[b], v.addedAt[a]), cmp.Compare(v.popularity[b], v.popularity[a]), cmp.Compare(v.ID(a), v.ID(b)))
 	})
+	for _, row := range v.popular {
+		if v.decayed[row] > 0 {
+			v.recent = append(v.recent, row)
+		}
+	}
+	slices.SortStableFunc(v.recent, func(a, b uint32) int { return cmp.Compare(v.decayed[b], v.decayed[a]) })
 	v.genreRows = make([][]uint32, len(v.genreNames))
 	v.genreShare = make([]float32, len(v.genreNames))
 	var watched float64
@@ -268,8 +276,10 @@ func (v *View) ID(row uint32) string { return v.titles[row].GetTitleId() }
 // AddedAt is when the title entered the service, microseconds since the Unix epoch; 0 when unknown.
 func (v *View) AddedAt(row uint32) int64 { return v.addedAt[row] }
 
-// Popularity is how much the title is watched according to the release.
-func (v *View) Popularity(row uint32) float32 { return v.popularity[row] }
+// Popularity is how much the title is watched according to the release, of all time and decayed to the release's as_of.
+func (v *View) Popularity(row uint32) (allTime, decayed float32) {
+	return v.popularity[row], v.decayed[row]
+}
 
 // LastPlayable is the number of a series' last episode, ids.None for everything else.
 func (v *View) LastPlayable(row uint32) uint32 { return v.lastPlayable[row] }
@@ -288,6 +298,9 @@ func (v *View) GenreShare(g uint16) float32 { return v.genreShare[g] }
 
 // Popular are all titles, the most watched first. Shared; not to be changed.
 func (v *View) Popular() []uint32 { return v.popular }
+
+// Recent are the titles watched of late according to the release, the most watched first. Shared; not to be changed.
+func (v *View) Recent() []uint32 { return v.recent }
 
 // Newest are the titles whose time of entering the service is known, the latest first. Shared; not to be changed.
 func (v *View) Newest() []uint32 { return v.newest }

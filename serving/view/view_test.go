@@ -18,8 +18,11 @@ type model struct {
 	popularity []float32
 }
 
-func (m model) TitleIDs() []string    { return m.titles }
-func (m model) Popularity() []float32 { return m.popularity }
+func (m model) Len() int                  { return len(m.titles) }
+func (m model) TitleID(row uint32) string { return m.titles[row] }
+func (m model) Popularity(row uint32) (allTime, decayed float32) {
+	return m.popularity[row], 10 - m.popularity[row]
+}
 
 func everywhere() []*catalogv1.Window { return []*catalogv1.Window{{}} }
 
@@ -58,6 +61,9 @@ func TestRows(t *testing.T) {
 	}
 	if got := names(v, v.Popular()); !slices.Equal(got, []string{"b", "z", "y"}) {
 		t.Errorf("popular %q", got)
+	}
+	if got := names(v, v.Recent()); !slices.Equal(got, []string{"b"}) {
+		t.Errorf("recent %q", got)
 	}
 	if got := names(v, v.Newest()); !slices.Equal(got, []string{"b", "z"}) {
 		t.Errorf("newest %q", got)
