@@ -48,7 +48,7 @@ type Config struct {
 // cut from the training part of MovieLens 1M, see TestChooseOnValidation.
 func DefaultConfig() Config {
 	return Config{
-		Dim: 64, Epochs: 12, Alpha: 1, UnobservedWeight: 0.3, Regularization: 0.01, RegularizationExponent: 1,
+		Dim: 64, Epochs: 8, Alpha: 1, UnobservedWeight: 0.3, Regularization: 0.005, RegularizationExponent: 1,
 		InitScale: 0.1, Seed: 1, TrackLoss: true,
 	}
 }

@@ -1,0 +1,183 @@
+// Package model is the release bundle: everything serving needs of one training run, in a folder that is written once,
+// checked when opened, memory-mapped, and replaced as a whole. It holds titles and never profiles: a profile's vector is
+// folded in from its history by the very loss the titles were trained on.
+//
+//	manifest.json       what it is, how it was made, and the size and SHA-256 of every other file
+//	titles.arrow        a row a title: title_id, popularity (all time), trending (decayed)
+//	item_factors.arrow  a row a title: its vector, float32
+//	gramian.arrow       sums of products of the vectors, float64
+//	retrieve.ann        index of the vectors by inner product: titles for a profile
+//	similar.ann         index of the vectors by cosine: titles like a title
+//
+// A title's row is its number in every one of them; rows mean nothing outside their bundle.
+package model
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"marquee/training/foldin"
+)
+
+// FormatVersion is the version of the folder's layout. Within a version fields and files are only ever added.
+const FormatVersion = 1
+
+// Names of the files of a bundle.
+const (
+	ManifestFile = "manifest.json"
+	TitlesFile   = "titles.arrow"
+	FactorsFile  = "item_factors.arrow"
+	GramianFile  = "gramian.arrow"
+	RetrieveFile = "retrieve.ann"
+	SimilarFile  = "similar.ann"
+)
+
+// maxManifest bounds what is read as a manifest.
+const maxManifest = 16 << 20
+
+// Errors of opening a bundle, to be matched with errors.Is.
+var (
+	// ErrCorrupt is a bundle whose content is not what its manifest says, or contradicts itself.
+	ErrCorrupt = errors.New("corrupt model bundle")
+	// ErrVersion is a bundle of a format this program does not read.
+	ErrVersion = errors.New("unsupported model bundle format")
+)
+
+// Snapshot names the data a model was trained on.
+type Snapshot struct {
+	Set            string `json:"set"`
+	ID             string `json:"id"`
+	FeatureSetHash string `json:"feature_set_hash"`
+}
+
+// File is one file of a bundle.
+type File struct {
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"` // 64 lower-case hexadecimal digits
+}
+
+// Manifest describes a bundle.
+type Manifest struct {
+	FormatVersion int       `json:"format_version"`
+	ID            string    `json:"id"`
+	Created       time.Time `json:"created"` // by the wall clock
+	AsOf          time.Time `json:"as_of"`   // the moment the model knows the world at
+	Seed          uint64    `json:"seed"`
+	CodeVersion   string    `json:"code_version"`
+	Snapshot      Snapshot  `json:"snapshot"`
+	Titles        int       `json:"titles"`
+	Dim           int       `json:"dim"`
+	Profiles      int       `json:"profiles"`     // trained on
+	Interactions  int64     `json:"interactions"` // trained on
+	// Params is the loss that titles were trained on and profiles are folded in with.
+	Params foldin.Params `json:"params"`
+	// Hyperparameters are the other choices of the run, for people.
+	Hyperparameters map[string]any `json:"hyperparameters,omitempty"`
+	// Metrics holds, by model ("als", "popular", ...), the metrics measured before release, by name ("ndcg@10").
+	Metrics map[string]map[string]float64 `json:"metrics,omitempty"`
+	Files   map[string]File               `json:"files"`
+}
+
+// ValidID reports whether s can name a bundle: 1 to 100 letters, digits, dots, dashes and underscores, the first a letter or
+// digit. Such a name is safe in paths and object keys.
+func ValidID(s string) bool { return len(s) <= 100 && validName(s) }
+
+func validName(s string) bool {
+	for i, c := range []byte(s) {
+		alphanumeric := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !alphanumeric && (i == 0 || c != '.' && c != '-' && c != '_') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 200
+}
+
+// DecodeManifest parses and checks a manifest. Errors wrap ErrCorrupt or ErrVersion.
+func DecodeManifest(data []byte) (Manifest, error) {
+	if len(data) > maxManifest {
+		return Manifest{}, fmt.Errorf("%w: the manifest has %d bytes, more than %d", ErrCorrupt, len(data), maxManifest)
+	}
+	// The version first: a later format need not parse as this one.
+	var version struct {
+		FormatVersion *int `json:"format_version"`
+	}
+	if err := json.Unmarshal(data, &version); err != nil {
+		return Manifest{}, fmt.Errorf("%w: manifest is not JSON: %w", ErrCorrupt, err)
+	}
+	if version.FormatVersion == nil {
+		return Manifest{}, fmt.Errorf("%w: the manifest has no format_version", ErrCorrupt)
+	}
+	if *version.FormatVersion != FormatVersion {
+		return Manifest{}, fmt.Errorf("%w %d: this program reads %d", ErrVersion, *version.FormatVersion, FormatVersion)
+	}
+	var m Manifest
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&m); err != nil {
+		return Manifest{}, fmt.Errorf("%w: manifest: %w", ErrCorrupt, err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return Manifest{}, fmt.Errorf("%w: the manifest is followed by something else", ErrCorrupt)
+	}
+	if err := m.validate(); err != nil {
+		return Manifest{}, fmt.Errorf("%w: manifest: %w", ErrCorrupt, err)
+	}
+	return m, nil
+}
+
+func (m Manifest) validate() error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if !ValidID(m.ID) {
+		fail("id %q must be 1 to 100 letters, digits, dots, dashes and underscores", m.ID)
+	}
+	if m.Titles < 1 || int64(m.Titles) > 1<<31-1 {
+		fail("titles must be between 1 and 2147483647, is %d", m.Titles)
+	}
+	if m.Dim < 1 || m.Dim > 1<<16 {
+		fail("dim must be between 1 and 65536, is %d", m.Dim)
+	}
+	if m.Profiles < 0 || m.Interactions < 0 {
+		fail("profiles and interactions must be 0 or more, are %d and %d", m.Profiles, m.Interactions)
+	}
+	if m.AsOf.IsZero() || m.Created.IsZero() {
+		fail("as_of and created must be set")
+	}
+	if err := m.Params.Validate(); err != nil {
+		fail("params: %w", err)
+	}
+	for _, name := range []string{TitlesFile, FactorsFile, GramianFile, RetrieveFile, SimilarFile} {
+		if _, ok := m.Files[name]; !ok {
+			fail("files must name %s", name)
+		}
+	}
+	for name, f := range m.Files {
+		sum, err := hex.DecodeString(f.SHA256)
+		if !validName(name) || name == ManifestFile || f.Bytes < 1 || err != nil || len(sum) != sha256.Size {
+			fail("files: %q with %d bytes and checksum %q is not a file of a bundle", name, f.Bytes, f.SHA256)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// makeID derives the bundle's name from the moment it knows the world at and from everything that decides its answers, so that
+// the same training gives the same name. Indexes are left out: a graph built by several threads is another graph each time.
+func (m Manifest) makeID() (string, error) {
+	m.ID, m.Created, m.CodeVersion = "", time.Time{}, ""
+	files := map[string]File{}
+	for _, name := range []string{TitlesFile, FactorsFile, GramianFile} {
+		files[name] = m.Files[name]
+	}
+	m.Files = files
+	data, err := json.Marshal(m)
+	if err != nil {
+		return "", fmt.Errorf("encode manifest: %w", err)
+	}
+	sum := sha256.Sum256(data)
+	return m.AsOf.UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(sum[:6]), nil
+}
