@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"marquee/ann"
-	catalogv1 "marquee/catalog/v1"
+	"marquee/catalog/changes"
 )
 
 // window is when and where a title may be watched. Times are microseconds since the Unix epoch.
@@ -27,14 +27,14 @@ func countryCode(c string) (uint16, bool) {
 	return uint16(c[0]-'A')*26 + uint16(c[1]-'A') + 1, true
 }
 
-func windowsOf(t *catalogv1.Title) []window {
-	out := make([]window, 0, len(t.GetAvailability()))
-	for _, a := range t.GetAvailability() {
-		w := window{from: a.GetFrom(), until: a.GetUntil()}
-		if len(a.GetCountries()) > 0 {
-			w.countries = make([]uint16, 0, len(a.GetCountries()))
+func windowsOf(t *changes.Title) []window {
+	out := make([]window, 0, len(t.Availability))
+	for _, a := range t.Availability {
+		w := window{from: a.From, until: a.Until}
+		if len(a.Countries) > 0 {
+			w.countries = make([]uint16, 0, len(a.Countries))
 		}
-		for _, c := range a.GetCountries() {
+		for _, c := range a.Countries {
 			if code, ok := countryCode(c); ok && code != 0 {
 				w.countries = append(w.countries, code)
 			}
@@ -179,7 +179,7 @@ func (v *View) plan(p Plan) ann.Bitmap {
 	}
 	m = ann.NewBitmap(v.rows)
 	for row, t := range v.titles {
-		if t != nil && p.Covers(t.GetTitleId()) {
+		if t != nil && p.Covers(t.ID) {
 			m.Set(uint32(row))
 		}
 	}

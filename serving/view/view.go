@@ -15,7 +15,7 @@ import (
 	"sync/atomic"
 
 	"marquee/ann"
-	catalogv1 "marquee/catalog/v1"
+	"marquee/catalog/changes"
 	"marquee/serving/ids"
 )
 
@@ -38,7 +38,7 @@ type View struct {
 	rows      int
 
 	// By row; nil and zero for rows that hold no title of the catalogue.
-	titles       []*catalogv1.Title
+	titles       []*changes.Title
 	popularity   []float32
 	decayed      []float32
 	addedAt      []int64
@@ -67,9 +67,8 @@ type View struct {
 
 const maxAge = 255
 
-// Build makes the view of a catalogue at a revision and a release; without a release model is nil. Titles that are
-// withdrawn are left out.
-func Build(revision int64, titles iter.Seq[*catalogv1.Title], model Model, table *ids.Table) *View {
+// Build makes the view of a catalogue at a revision and a release; without a release model is nil.
+func Build(revision int64, titles iter.Seq[*changes.Title], model Model, table *ids.Table) *View {
 	v := &View{revision: revision, ids: table, plans: make(map[string]ann.Bitmap)}
 	byID := make(map[string]uint32)
 	if model != nil {
@@ -88,26 +87,23 @@ func Build(revision int64, titles iter.Seq[*catalogv1.Title], model Model, table
 }
 
 // place gives every title its row.
-func (v *View) place(titles iter.Seq[*catalogv1.Title], byID map[string]uint32) {
-	inModel := make([]*catalogv1.Title, v.modelRows)
-	var others []*catalogv1.Title
+func (v *View) place(titles iter.Seq[*changes.Title], byID map[string]uint32) {
+	inModel := make([]*changes.Title, v.modelRows)
+	var others []*changes.Title
 	for t := range titles {
-		if t.GetDeleted() {
-			continue
-		}
-		if row, ok := byID[t.GetTitleId()]; ok {
+		if row, ok := byID[t.ID]; ok {
 			inModel[row] = t
 		} else {
 			others = append(others, t)
 		}
 	}
-	slices.SortFunc(others, func(a, b *catalogv1.Title) int { return cmp.Compare(a.GetTitleId(), b.GetTitleId()) })
+	slices.SortFunc(others, func(a, b *changes.Title) int { return cmp.Compare(a.ID, b.ID) })
 	first := (v.modelRows + 63) / 64 * 64
 	v.rows = first + len(others)
 	if len(others) == 0 {
 		v.rows = v.modelRows
 	}
-	v.titles = make([]*catalogv1.Title, v.rows)
+	v.titles = make([]*changes.Title, v.rows)
 	copy(v.titles, inModel)
 	if len(others) > 0 {
 		copy(v.titles[first:], others)
@@ -140,7 +136,7 @@ func (v *View) number(model Model) {
 	}
 	for row, t := range v.titles {
 		if t != nil && row >= v.modelRows {
-			set(t.GetTitleId(), uint32(row))
+			set(t.ID, uint32(row))
 		}
 	}
 }
@@ -149,6 +145,7 @@ func (v *View) number(model Model) {
 func (v *View) index() {
 	genreIDs := make(map[string]uint16)
 	var boundaries []int64
+	shared := make(map[*changes.Window][]window)
 	for row, t := range v.titles {
 		v.maturity[row] = -1
 		v.lastPlayable[row] = ids.None
@@ -157,18 +154,24 @@ func (v *View) index() {
 		}
 		v.count++
 		v.known.Set(uint32(row))
-		v.addedAt[row] = t.GetAddedAt()
-		if t.MaturityAge != nil {
-			v.maturity[row] = int8(min(t.GetMaturityAge(), 127))
+		v.addedAt[row] = t.AddedAt
+		if t.MaturityAge != changes.Unrated {
+			v.maturity[row] = int8(min(t.MaturityAge, 127))
 		}
-		v.windows[row] = windowsOf(t)
-		for _, w := range v.windows[row] {
-			boundaries = append(boundaries, w.from, w.until)
+		if len(t.Availability) > 0 {
+			// Titles with the same windows share one list of them.
+			if shared[&t.Availability[0]] == nil {
+				shared[&t.Availability[0]] = windowsOf(t)
+				for _, w := range t.Availability {
+					boundaries = append(boundaries, w.From, w.Until)
+				}
+			}
+			v.windows[row] = shared[&t.Availability[0]]
 		}
 		if last := lastEpisode(t); last != "" {
 			v.lastPlayable[row] = v.ids.Number(last)
 		}
-		for _, g := range t.GetGenres() {
+		for _, g := range t.Genres {
 			id, ok := genreIDs[g]
 			if !ok && len(v.genreNames) < 1<<16-1 {
 				id, ok = uint16(len(v.genreNames)), true
@@ -185,17 +188,13 @@ func (v *View) index() {
 	v.list()
 }
 
-func lastEpisode(t *catalogv1.Title) string {
-	var last *catalogv1.Episode
-	var season uint32
-	for _, s := range t.GetSeasons() {
-		for _, e := range s.GetEpisodes() {
-			if last == nil || s.GetNumber() > season || s.GetNumber() == season && e.GetNumber() > last.GetNumber() {
-				last, season = e, s.GetNumber()
-			}
-		}
+func lastEpisode(t *changes.Title) string {
+	if len(t.Episodes) == 0 {
+		return ""
 	}
-	return last.GetPlayableId()
+	return slices.MaxFunc(t.Episodes, func(a, b changes.Episode) int {
+		return cmp.Or(cmp.Compare(a.Season, b.Season), cmp.Compare(a.Number, b.Number))
+	}).PlayableID
 }
 
 // list orders the titles by popularity, by age in the service, and by popularity within each genre.
@@ -268,10 +267,10 @@ func (v *View) Find(titleID string) uint32 { return v.Row(v.ids.Lookup(titleID))
 func (v *View) Has(row uint32) bool { return v.known.Has(row) }
 
 // Title returns the row's title, or nil when it holds none of the catalogue. It is shared and must not be changed.
-func (v *View) Title(row uint32) *catalogv1.Title { return v.titles[row] }
+func (v *View) Title(row uint32) *changes.Title { return v.titles[row] }
 
 // ID returns the title_id of a row that holds a title.
-func (v *View) ID(row uint32) string { return v.titles[row].GetTitleId() }
+func (v *View) ID(row uint32) string { return v.titles[row].ID }
 
 // AddedAt is when the title entered the service, microseconds since the Unix epoch; 0 when unknown.
 func (v *View) AddedAt(row uint32) int64 { return v.addedAt[row] }

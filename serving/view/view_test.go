@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"marquee/ann"
+	"marquee/catalog/changes"
 	catalogv1 "marquee/catalog/v1"
 	"marquee/serving/ids"
 )
@@ -22,6 +24,19 @@ func (m model) Len() int                  { return len(m.titles) }
 func (m model) TitleID(row uint32) string { return m.titles[row] }
 func (m model) Popularity(row uint32) (allTime, decayed float32) {
 	return m.popularity[row], 10 - m.popularity[row]
+}
+
+// catalogue puts the titles through what serving reads them from.
+func catalogue(t testing.TB, titles ...*catalogv1.Title) iter.Seq[*changes.Title] {
+	t.Helper()
+	c := changes.NewTitles()
+	for i, title := range titles {
+		title.Revision = int64(i + 1)
+	}
+	if err := c.Apply(t.Context(), titles); err != nil {
+		t.Fatal(err)
+	}
+	return c.All()
 }
 
 func everywhere() []*catalogv1.Window { return []*catalogv1.Window{{}} }
@@ -43,7 +58,7 @@ func TestRows(t *testing.T) {
 		{TitleId: "y", Genres: []string{"Comedy"}, Availability: everywhere()},
 		{TitleId: "a", Deleted: true, Availability: everywhere()},
 	}
-	v := Build(7, slices.Values(titles), model{[]string{"a", "b", "c"}, []float32{9, 5, 3}}, table)
+	v := Build(7, catalogue(t, titles...), model{[]string{"a", "b", "c"}, []float32{9, 5, 3}}, table)
 	if v.Revision() != 7 || v.ModelRows() != 3 || v.Rows() != 66 || v.Len() != 3 {
 		t.Errorf("revision %d, %d model rows, %d rows, %d titles", v.Revision(), v.ModelRows(), v.Rows(), v.Len())
 	}
@@ -82,7 +97,7 @@ func TestSeriesKnowsItsLastEpisode(t *testing.T) {
 		{Number: 2, Episodes: []*catalogv1.Episode{{PlayableId: "s2e1", Number: 1}, {PlayableId: "s2e2", Number: 2}}},
 		{Number: 1, Episodes: []*catalogv1.Episode{{PlayableId: "s1e9", Number: 9}}},
 	}}
-	v := Build(1, slices.Values([]*catalogv1.Title{series, {TitleId: "film"}}), nil, table)
+	v := Build(1, catalogue(t, series, &catalogv1.Title{TitleId: "film"}), nil, table)
 	if got := table.Name(v.LastPlayable(v.Find("s"))); got != "s2e2" {
 		t.Errorf("last episode %q, want s2e2", got)
 	}
@@ -104,7 +119,7 @@ func TestHardFilters(t *testing.T) {
 		{TitleId: "twice", MaturityAge: age(0), Availability: []*catalogv1.Window{{Until: 50}, {From: 100, Until: 150, Countries: []string{"SE"}}}},
 		{TitleId: "broken", MaturityAge: age(0), Availability: []*catalogv1.Window{{Countries: []string{"sweden"}}}},
 	}
-	v := Build(1, slices.Values(titles), nil, ids.New(1000))
+	v := Build(1, catalogue(t, titles...), nil, ids.New(1000))
 	tests := []struct {
 		name string
 		who  Audience
@@ -167,7 +182,11 @@ func TestMasksAgreeWithTheRule(t *testing.T) {
 		}
 		titles = append(titles, title)
 	}
-	v := Build(1, slices.Values(titles), nil, ids.New(1000))
+	byID := make(map[string]*catalogv1.Title)
+	for _, title := range titles {
+		byID[title.TitleId] = title
+	}
+	v := Build(1, catalogue(t, titles...), nil, ids.New(1000))
 	dst := ann.NewBitmap(v.Rows())
 	for range 3000 {
 		who := Audience{MaxAge: rng.IntN(24) - 1, Now: int64(rng.IntN(110))}
@@ -177,15 +196,15 @@ func TestMasksAgreeWithTheRule(t *testing.T) {
 		v.Eligible(dst, who)
 		for row := range uint32(v.Rows()) {
 			title := v.Title(row)
-			if want := MayShow(title, who); dst.Has(row) != want {
+			if want := mayShow(byID[title.ID], who); dst.Has(row) != want {
 				t.Fatalf("%+v: %v is shown: %v, want %v", who, title, dst.Has(row), want)
 			}
 		}
 	}
 }
 
-// MayShow is the rule of the contract, written from its text alone.
-func MayShow(t *catalogv1.Title, who Audience) bool {
+// mayShow is the rule of the contract, written from its text alone.
+func mayShow(t *catalogv1.Title, who Audience) bool {
 	if who.MaxAge >= 0 && (t.MaturityAge == nil || int(*t.MaturityAge) > who.MaxAge) {
 		return false
 	}
@@ -205,7 +224,7 @@ func BenchmarkEligible(b *testing.B) {
 			for i := range titles {
 				titles[i] = &catalogv1.Title{TitleId: fmt.Sprint(i), MaturityAge: proto.Uint32(uint32(i % 19)), Availability: everywhere()}
 			}
-			v := Build(1, slices.Values(titles), nil, ids.New(1<<20))
+			v := Build(1, catalogue(b, titles...), nil, ids.New(1<<20))
 			dst := ann.NewBitmap(v.Rows())
 			b.ReportAllocs()
 			for b.Loop() {
