@@ -1,17 +1,15 @@
 package db
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"marquee/internal/testkit"
 )
 
 // eachEngine runs a test on every engine the machine has, on a database the test has to itself.
@@ -23,7 +21,7 @@ func eachEngine(t *testing.T, test func(t *testing.T, url string)) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		test(t, needPostgres(t))
+		test(t, testkit.NeedPostgres(t))
 	})
 }
 
@@ -71,37 +69,4 @@ func together(fns ...func()) {
 		wg.Go(fn)
 	}
 	wg.Wait()
-}
-
-// needPostgres makes an empty database on the test server and drops it afterwards.
-func needPostgres(t *testing.T) string {
-	t.Helper()
-	server := serverURL(t)
-	d, err := Open(t.Context(), server, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := fmt.Sprintf("db_%d_%d", os.Getpid(), time.Now().UnixNano())
-	if _, err := d.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_, err := d.ExecContext(context.WithoutCancel(t.Context()), "DROP DATABASE "+name+" WITH (FORCE)")
-		if err := errors.Join(err, d.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = "/" + name
-	return u.String()
-}
-
-func serverURL(t *testing.T) string {
-	if os.Getenv("MARQUEE_TEST_POSTGRES") == "" {
-		t.Skip("LEFT OUT: PostgreSQL")
-	}
-	return os.Getenv("MARQUEE_TEST_POSTGRES")
 }

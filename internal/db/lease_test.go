@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/uptrace/bun"
+
+	"marquee/internal/testkit"
 )
 
 // long is a term no test outlives, so that what happens is never a matter of a slow machine.
@@ -258,7 +260,7 @@ func TestACheckHoldsOffATakeover(t *testing.T) {
 
 // TestRenewalGoesOnBesideACheckedTransaction would lose the lease of a job whose transaction outlasts the term.
 func TestRenewalGoesOnBesideACheckedTransaction(t *testing.T) {
-	d := open(t, needPostgres(t))
+	d := open(t, testkit.NeedPostgres(t))
 	l := acquire(t, d, "x", long)
 	err := d.RunInTx(t.Context(), nil, func(ctx context.Context, tx bun.Tx) error {
 		if err := l.Check(ctx, tx); err != nil {
