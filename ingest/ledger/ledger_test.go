@@ -12,13 +12,17 @@ import (
 
 	"marquee/internal/db"
 	"marquee/internal/lake"
+	"marquee/internal/testkit"
 )
 
 const topic = "watch-events"
 
 // engines runs a test on every database there is.
 func engines(t *testing.T, run func(t *testing.T, l *Ledger)) {
-	for name, url := range databases(t) {
+	for name, url := range map[string]func(*testing.T) string{
+		"sqlite":   func(t *testing.T) string { return "sqlite:" + t.TempDir() + "/ledger.db" },
+		"postgres": func(t *testing.T) string { return testkit.NeedPostgres(t) },
+	} {
 		t.Run(name, func(t *testing.T) {
 			database, err := db.Open(t.Context(), url(t), t.TempDir())
 			if err != nil {
@@ -35,12 +39,6 @@ func engines(t *testing.T, run func(t *testing.T, l *Ledger)) {
 			}
 			run(t, l)
 		})
-	}
-}
-
-func databases(*testing.T) map[string]func(*testing.T) string {
-	return map[string]func(*testing.T) string{
-		"sqlite": func(t *testing.T) string { return "sqlite:" + t.TempDir() + "/ledger.db" },
 	}
 }
 

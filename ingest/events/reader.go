@@ -1,0 +1,332 @@
+package events
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"sync"
+
+	"github.com/parquet-go/parquet-go"
+	"golang.org/x/sync/errgroup"
+
+	"marquee/internal/lake"
+)
+
+const (
+	// manifestReaders is how many manifests are fetched at a time.
+	manifestReaders = 16
+	// rowBuffer is how many rows are read at a time.
+	rowBuffer = 512
+	// maxSetIDs bounds the ids held in memory at a time (16 bytes each, at a load of 3/8 or more); more rows than that
+	// are gone through in several passes.
+	maxSetIDs = 48 << 20
+)
+
+// Set is the lake's events as its manifests were when it was opened. It is safe for concurrent use.
+type Set struct {
+	lake      *lake.Lake
+	manifests []*Manifest
+	files     []File
+	maxIDs    int64
+
+	mu       sync.Mutex
+	verified map[string]bool
+}
+
+// Open lists and checks the lake's manifests. Two manifests that claim the same offset are an error: the lake would
+// count events twice.
+func Open(ctx context.Context, l *lake.Lake) (*Set, error) {
+	keys, err := manifestKeys(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{lake: l, manifests: make([]*Manifest, len(keys)), maxIDs: maxSetIDs, verified: make(map[string]bool)}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(manifestReaders)
+	for i, key := range keys {
+		group.Go(func() error {
+			content, err := l.ReadFile(groupCtx, key)
+			if err != nil {
+				return err
+			}
+			s.manifests[i], err = DecodeManifest(key, content)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(s.manifests, func(a, b *Manifest) int {
+		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.First, b.First))
+	})
+	for i := 1; i < len(s.manifests); i++ {
+		a, b := s.manifests[i-1], s.manifests[i]
+		if a.Partition == b.Partition && b.First <= a.Last {
+			return nil, fmt.Errorf("manifests %s and %s overlap: %w", a.Key(), b.Key(), lake.ErrCorrupt)
+		}
+	}
+	for _, m := range s.manifests {
+		s.files = append(s.files, m.Files...)
+	}
+	// Folder by folder, so that whoever reads days reads each once.
+	slices.SortStableFunc(s.files, func(a, b File) int { return cmp.Compare(folder(a.Key), folder(b.Key)) })
+	return s, nil
+}
+
+func manifestKeys(ctx context.Context, l *lake.Lake) ([]string, error) {
+	var keys []string
+	for o, err := range l.List(ctx, ManifestPrefix) {
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, o.Key)
+	}
+	return keys, nil
+}
+
+// folder is a file's dt=… folder.
+func folder(key string) string {
+	const length = len(Prefix) + len("dt=2006-01-02")
+	return key[:min(length, len(key))]
+}
+
+// Manifests returns the manifests in order of partition and offset. They are the set's own.
+func (s *Set) Manifests() []*Manifest { return s.manifests }
+
+// Gap is a stretch of a partition's log that no manifest covers, both ends included.
+type Gap struct {
+	Partition   int32
+	First, Last int64
+}
+
+// Gaps returns what lies between the ranges of each partition. The service writes ranges without gap; one means that
+// manifests are missing.
+func (s *Set) Gaps() []Gap {
+	var gaps []Gap
+	for i := 1; i < len(s.manifests); i++ {
+		a, b := s.manifests[i-1], s.manifests[i]
+		if a.Partition == b.Partition && b.First > a.Last+1 {
+			gaps = append(gaps, Gap{Partition: a.Partition, First: a.Last + 1, Last: b.First - 1})
+		}
+	}
+	return gaps
+}
+
+// Count is how much there is.
+type Count struct {
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+	// Rows is the number of rows in the files, copies included.
+	Rows int64 `json:"rows"`
+	// Events is the number of distinct event ids.
+	Events int64 `json:"events"`
+	// Dead is the number of dead letters between them.
+	Dead int64 `json:"dead"`
+}
+
+// Count reads every event id and counts.
+func (s *Set) Count(ctx context.Context) (Count, error) {
+	var c Count
+	for _, m := range s.manifests {
+		c.Dead += m.Dead
+	}
+	for _, f := range s.files {
+		c.Files++
+		c.Bytes += f.Bytes
+		c.Rows += f.Rows
+	}
+	copies, _, err := s.duplicates(ctx)
+	c.Events = c.Rows - copies
+	return c, err
+}
+
+// Verify compares every file with the checksum its manifest gives. Reading does that by itself, file by file.
+func (s *Set) Verify(ctx context.Context) error {
+	for _, f := range s.files {
+		if err := s.verify(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verify checks a file once in the set's life.
+func (s *Set) verify(ctx context.Context, f File) error {
+	s.mu.Lock()
+	done := s.verified[f.Key]
+	s.mu.Unlock()
+	if done {
+		return nil
+	}
+	if err := s.lake.Verify(ctx, f.FileInfo); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.verified[f.Key] = true
+	s.mu.Unlock()
+	return nil
+}
+
+// Events yields every event once, day by day of received_at, within a day partition by partition in log order. Of an
+// event with copies it is the one received first (then the one of the lower partition and offset), as in the
+// warehouse's events view. A row is valid until the next one. It stops at the first error.
+func (s *Set) Events(ctx context.Context) iter.Seq2[*Row, error] {
+	return func(yield func(*Row, error) bool) {
+		_, repeated, err := s.duplicates(ctx)
+		if err == nil {
+			err = s.findFirst(ctx, repeated)
+		}
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for r, err := range s.Raw(ctx) {
+			if err == nil && len(repeated) > 0 {
+				if first, ok := repeated[r.EventID]; ok && first != (place{r.ReceivedAt, r.KafkaPartition, r.KafkaOffset}) {
+					continue
+				}
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+// Raw yields every row, copies included, in the order of Events.
+func (s *Set) Raw(ctx context.Context) iter.Seq2[*Row, error] {
+	return func(yield func(*Row, error) bool) {
+		for _, f := range s.files {
+			for r, err := range readFile[Row](ctx, s, f) {
+				if !yield(r, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// place tells the copies of one event apart and orders them.
+type place struct {
+	receivedAt int64
+	partition  int32
+	offset     int64
+}
+
+func (p place) before(q place) bool {
+	return cmp.Or(cmp.Compare(p.receivedAt, q.receivedAt), cmp.Compare(p.partition, q.partition), cmp.Compare(p.offset, q.offset)) < 0
+}
+
+type idRow struct {
+	EventID [16]byte `parquet:"event_id,uuid"`
+}
+
+type placeRow struct {
+	EventID        [16]byte `parquet:"event_id,uuid"`
+	ReceivedAt     int64    `parquet:"received_at,timestamp(microsecond)"`
+	KafkaPartition int32    `parquet:"kafka_partition"`
+	KafkaOffset    int64    `parquet:"kafka_offset"`
+}
+
+// duplicates returns how many rows are further copies of an event, and the ids that have copies.
+func (s *Set) duplicates(ctx context.Context) (copies int64, repeated map[[16]byte]place, err error) {
+	var rows int64
+	for _, f := range s.files {
+		rows += f.Rows
+	}
+	passes := uint64(rows/s.maxIDs + 1)
+	repeated = make(map[[16]byte]place)
+	for pass := range passes {
+		seen := newIDSet(rows / int64(passes))
+		for _, f := range s.files {
+			for r, err := range readFile[idRow](ctx, s, f) {
+				if err != nil {
+					return 0, nil, err
+				}
+				// The table uses the hash's low bits.
+				if (hashID(r.EventID)>>40)%passes != pass {
+					continue
+				}
+				if !seen.add(r.EventID) {
+					copies++
+					repeated[r.EventID] = place{}
+				}
+			}
+		}
+	}
+	return copies, repeated, nil
+}
+
+// findFirst sets each repeated id's place to its first copy's.
+func (s *Set) findFirst(ctx context.Context, repeated map[[16]byte]place) error {
+	if len(repeated) == 0 {
+		return nil
+	}
+	for _, f := range s.files {
+		for r, err := range readFile[placeRow](ctx, s, f) {
+			if err != nil {
+				return err
+			}
+			best, ok := repeated[r.EventID]
+			if !ok {
+				continue
+			}
+			at := place{r.ReceivedAt, r.KafkaPartition, r.KafkaOffset}
+			if best == (place{}) || at.before(best) {
+				repeated[r.EventID] = at
+			}
+		}
+	}
+	return nil
+}
+
+// readFile yields a file's rows with the columns T names.
+func readFile[T any](ctx context.Context, s *Set, f File) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		if err := streamFile(ctx, s, f, func(r *T) bool { return yield(r, nil) }); err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+func streamFile[T any](ctx context.Context, s *Set, f File, yield func(*T) bool) (err error) {
+	if err := s.verify(ctx, f); err != nil {
+		return err
+	}
+	at, size, release, err := s.lake.ReaderAt(ctx, f.Key)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	file, err := parquet.OpenFile(at, size, parquet.SkipBloomFilters(true))
+	if err != nil {
+		return fmt.Errorf("open parquet file %s: %w", f.Key, err)
+	}
+	if file.NumRows() != f.Rows {
+		return fmt.Errorf("%w: %s has %d rows, its manifest says %d", lake.ErrCorrupt, f.Key, file.NumRows(), f.Rows)
+	}
+	reader := parquet.NewGenericReader[T](file)
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	rows := make([]T, rowBuffer)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := reader.Read(rows)
+		for i := range rows[:n] {
+			if !yield(&rows[i]) {
+				return nil
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read parquet file %s: %w", f.Key, err)
+		}
+	}
+}
