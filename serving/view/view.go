@@ -283,6 +283,9 @@ func (v *View) Popularity(row uint32) (allTime, decayed float32) {
 // LastPlayable is the number of a series' last episode, ids.None for everything else.
 func (v *View) LastPlayable(row uint32) uint32 { return v.lastPlayable[row] }
 
+// IsSeries reports whether the title has episodes.
+func (v *View) IsSeries(row uint32) bool { return v.lastPlayable[row] != ids.None }
+
 // Genres are the numbers of the title's genres.
 func (v *View) Genres(row uint32) []uint16 { return v.genres[row] }
 

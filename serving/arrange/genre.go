@@ -1,0 +1,70 @@
+package arrange
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"marquee/serving/rank"
+	"marquee/serving/retrieve"
+	"marquee/serving/view"
+)
+
+// genreExtra is how many of a genre's most watched titles stand beside the profile's own candidates.
+const genreExtra = 60
+
+// genre makes the row of the profile's i-th genre: of its candidates and the genre's most watched titles, those it
+// would like best.
+func (p *Page) genre(q *retrieve.Query, s Settings, cfg Config, i int) {
+	if p.full(s) {
+		return
+	}
+	if i == 0 {
+		p.rankGenres(q, cfg.GenreRows)
+	}
+	if i >= len(p.genres) {
+		return
+	}
+	g := p.genres[i]
+	q.Reset()
+	for _, c := range p.pool {
+		if len(q.Candidates) == 2*s.RowSize {
+			break
+		}
+		if slices.Contains(q.Picture.Genres(c.Row), g) {
+			c.Source, c.Subject = retrieve.Genre, view.None
+			q.Add(c)
+		}
+	}
+	own := len(q.Candidates)
+	q.FromGenre(g, max(genreExtra, s.RowSize))
+	if len(q.Vector) > 0 {
+		// The profile's own candidates are scored already, on the same scale.
+		rank.Score(q, q.Candidates[own:], s.Rank)
+		rank.Sort(q.Candidates)
+	}
+	p.place(q, s, cfg, Row{Kind: Genre, Subject: view.None, Genre: int(g)})
+}
+
+// rankGenres orders the genres by what the profile watches and by how much more it does so than everybody; a profile
+// nobody knows gets the genres that are watched the most.
+func (p *Page) rankGenres(q *retrieve.Query, count int) {
+	p.genres = p.genres[:0]
+	for g := range uint16(q.Picture.GenreCount()) {
+		if len(q.Affinity) == 0 || q.Affinity[g] > 0 {
+			p.genres = append(p.genres, g)
+		}
+	}
+	weight := func(g uint16) float64 {
+		share := float64(q.Picture.GenreShare(g))
+		if len(q.Affinity) == 0 || share == 0 {
+			return share
+		}
+		own := float64(q.Affinity[g])
+		return own * math.Sqrt(own/share)
+	}
+	slices.SortFunc(p.genres, func(a, b uint16) int {
+		return cmp.Or(cmp.Compare(weight(b), weight(a)), cmp.Compare(q.Picture.GenreName(a), q.Picture.GenreName(b)))
+	})
+	p.genres = p.genres[:min(count, len(p.genres))]
+}

@@ -1,0 +1,197 @@
+package serving
+
+import (
+	"cmp"
+	"slices"
+
+	"marquee/serving/retrieve"
+	servingv1 "marquee/serving/v1"
+	"marquee/serving/view"
+)
+
+// reasons finds what to tell a viewer of a title. What it looks at is gathered at most once a request.
+type reasons struct {
+	gathered bool
+	subjects []subject
+}
+
+// subject is a watched title that others may be explained by.
+type subject struct {
+	row    uint32
+	weight float32
+}
+
+const (
+	// maxReasonSubjects bounds how many watched titles are compared with each answered one: the latest.
+	maxReasonSubjects = 32
+	// reasonLikeness is the least similarity at which a watched title explains another.
+	reasonLikeness = .3
+)
+
+func (r *reasons) reset() { r.gathered, r.subjects = false, r.subjects[:0] }
+
+// gather picks the titles watched for good that may be named: a title's name is not shown to who must not see the title.
+func (r *reasons) gather(q *retrieve.Query) {
+	r.gathered = true
+	for i := range q.Past {
+		p := &q.Past[i]
+		if len(r.subjects) == maxReasonSubjects {
+			return
+		}
+		if p.Watched && p.Strength > 0 && q.Picture.InModel(p.Row) && q.Eligible.Has(p.Row) {
+			r.subjects = append(r.subjects, subject{p.Row, min(2, p.Strength)})
+		}
+	}
+}
+
+// of is the reason in a viewer's words.
+func (r *reasons) of(q *retrieve.Query, c *retrieve.Candidate) string {
+	switch c.Source {
+	case retrieve.ContinueWatching:
+		return "Continue watching"
+	case retrieve.Trending:
+		return "Trending now"
+	case retrieve.Popular:
+		return "Popular"
+	case retrieve.New:
+		return "Newly added"
+	case retrieve.Similar, retrieve.Genre:
+		if c.Subject != view.None && q.Eligible.Has(c.Subject) {
+			return r.like(q, c)
+		}
+	}
+	if c.Source == retrieve.Genre {
+		return r.genre(q, c.Row)
+	}
+	if row := r.explaining(q, c.Row); row != view.None {
+		return "Because you watched " + q.Picture.Title(row).Name
+	}
+	return "Picked for you"
+}
+
+func (r *reasons) like(q *retrieve.Query, c *retrieve.Candidate) string {
+	name := q.Picture.Title(c.Subject).Name
+	for i := range q.Past {
+		if q.Past[i].Row == c.Subject {
+			return "Because you watched " + name
+		}
+	}
+	return "Like " + name
+}
+
+// genre names the title's genre that the profile likes most.
+func (r *reasons) genre(q *retrieve.Query, row uint32) string {
+	genres := q.Picture.Genres(row)
+	if len(genres) == 0 {
+		return "Popular"
+	}
+	if len(q.Affinity) == 0 {
+		return "Popular in " + q.Picture.GenreName(genres[0])
+	}
+	best := genres[0]
+	for _, g := range genres[1:] {
+		if q.Affinity[g] > q.Affinity[best] {
+			best = g
+		}
+	}
+	return "Because you like " + q.Picture.GenreName(best)
+}
+
+// explaining is the watched title that says most about why another is answered, or view.None when none does. It goes by
+// likeness, which is a hundred times cheaper than each title's exact part in the score; that is for who asks to explain.
+func (r *reasons) explaining(q *retrieve.Query, row uint32) uint32 {
+	if !q.Picture.InModel(row) {
+		return view.None
+	}
+	if !r.gathered {
+		r.gather(q)
+	}
+	best, most := view.None, float32(0)
+	for _, s := range r.subjects {
+		if like := q.Picture.Cosine(row, s.row); like >= reasonLikeness && like*s.weight > most {
+			best, most = s.row, like*s.weight
+		}
+	}
+	return best
+}
+
+// filtered counts what each filter takes out. It is called before the answer's own titles are taken out too.
+func (w *work) filtered() map[string]uint32 {
+	hard := w.q.Picture.CountFiltered(w.audience)
+	out := map[string]uint32{
+		"unavailable": uint32(hard.Unavailable),
+		"maturity":    uint32(hard.Maturity),
+		"entitlement": uint32(hard.Entitlement),
+		"seen":        w.q.Excluded.Seen,
+		"disliked":    w.q.Excluded.Disliked,
+		"just_played": w.q.Excluded.JustPlayed,
+	}
+	for name, n := range out {
+		if n == 0 {
+			delete(out, name)
+		}
+	}
+	return out
+}
+
+// maxContributions bounds how many watched titles are named for each answered one.
+const maxContributions = 10
+
+// explain says how the list came about.
+func (w *work) explain(filtered map[string]uint32) *servingv1.Explanation {
+	e := &servingv1.Explanation{
+		StageMs:       make(map[string]float64),
+		Filtered:      filtered,
+		HistoryLength: w.q.History.Events,
+	}
+	for _, t := range w.times {
+		e.StageMs[t.stage] += float64(t.took.Microseconds()) / 1000
+	}
+	if len(w.q.Vector) > 0 {
+		e.SearchPlan = w.q.Plan.String()
+		w.contributions(e)
+	} else {
+		e.SearchPlan = "not searched: nothing the release knows was watched"
+	}
+	return e
+}
+
+func (w *work) contributions(e *servingv1.Explanation) {
+	parts := make([]float32, len(w.q.Interactions))
+	for i := range w.items {
+		row := w.items[i].Row
+		if !w.q.Picture.InModel(row) {
+			continue
+		}
+		if err := w.q.Picture.Bundle.Explain(parts, row, w.q.Interactions, w.q.Scratch); err != nil {
+			w.modelFailed(err)
+			return
+		}
+		e.Titles = append(e.Titles, &servingv1.TitleExplanation{
+			TitleId:       w.q.Picture.ID(row),
+			Contributions: w.largest(parts),
+		})
+	}
+}
+
+// largest names the watched titles with the largest parts, the largest first. Titles that left the catalogue go by their id.
+func (w *work) largest(parts []float32) []*servingv1.Contribution {
+	order := make([]int, len(parts))
+	for i := range order {
+		order[i] = i
+	}
+	size := func(i int) float32 { return max(parts[i], -parts[i]) }
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(size(b), size(a)), cmp.Compare(w.q.Interactions[a].Row, w.q.Interactions[b].Row))
+	})
+	var out []*servingv1.Contribution
+	for _, i := range order[:min(len(order), maxContributions)] {
+		row := w.q.Interactions[i].Row
+		c := &servingv1.Contribution{TitleId: w.q.Picture.Bundle.TitleID(row), Score: float64(parts[i])}
+		if w.q.Picture.Has(row) {
+			c.Name = w.q.Picture.Title(row).Name
+		}
+		out = append(out, c)
+	}
+	return out
+}

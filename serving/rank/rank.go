@@ -1,0 +1,127 @@
+// Package rank puts candidates in order: by the release's score for the profile, raised for what trends, lowered for what
+// resembles what the profile turned down, with titles that no release knows yet placed by their genres.
+package rank
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"marquee/serving/retrieve"
+)
+
+// Config weighs the parts of a score.
+type Config struct {
+	// TrendingBoost is the share by which the score of the most trending title is raised, that of others in proportion.
+	TrendingBoost float64 `koanf:"trending_boost"`
+	// DislikePenalty is the share by which the score of a title is lowered that equals a disliked one, others in
+	// proportion to their similarity.
+	DislikePenalty float64 `koanf:"dislike_penalty"`
+	// ColdDiscount is what a title unknown to the release scores when its genres are the profile's favourites, as a share of
+	// the profile's top scores.
+	ColdDiscount float64 `koanf:"cold_discount"`
+}
+
+// DefaultConfig lets the release decide but for ties, and halves the score of a disliked title's twin.
+func DefaultConfig() Config {
+	return Config{TrendingBoost: .05, DislikePenalty: .5, ColdDiscount: .9}
+}
+
+// Validate says what is wrong with the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	for _, f := range []struct {
+		name   string
+		v, max float64
+	}{{"trending_boost", c.TrendingBoost, 10}, {"dislike_penalty", c.DislikePenalty, 1}, {"cold_discount", c.ColdDiscount, 1}} {
+		if !(f.v >= 0 && f.v <= f.max) {
+			errs = append(errs, fmt.Errorf("serving.rank.%s must be between 0 and %g, is %g", f.name, f.max, f.v))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// maxDisliked bounds how many disliked titles a candidate is compared with: the latest ones.
+const maxDisliked = 8
+
+// Rank scores the query's candidates and sorts them, the best first. Equal scores stand in the order of their rows.
+func Rank(q *retrieve.Query, cfg Config) {
+	Score(q, q.Candidates, cfg)
+	Sort(q.Candidates)
+}
+
+// Sort puts the best first.
+func Sort(candidates []retrieve.Candidate) {
+	slices.SortFunc(candidates, func(a, b retrieve.Candidate) int {
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Row, b.Row))
+	})
+}
+
+// Score sets the candidates' scores for the profile.
+func Score(q *retrieve.Query, candidates []retrieve.Candidate, cfg Config) {
+	var rows [maxDisliked]uint32
+	disliked := turnedDown(q, rows[:0])
+	for i := range candidates {
+		c := &candidates[i]
+		c.Score = base(q, c, cfg)
+		if c.Score <= 0 {
+			continue
+		}
+		c.Score *= 1 + float32(cfg.TrendingBoost)*q.TrendScore(c.Row)
+		c.Score *= 1 - float32(cfg.DislikePenalty)*nearest(q, c.Row, disliked)
+	}
+}
+
+// base is a candidate's score before anything raises or lowers it.
+func base(q *retrieve.Query, c *retrieve.Candidate, cfg Config) float32 {
+	switch {
+	case len(q.Vector) > 0 && q.Picture.InModel(c.Row):
+		return q.Picture.Bundle.Score(c.Row, q.Vector)
+	case len(q.Vector) > 0:
+		return q.TopScore * float32(cfg.ColdDiscount) * Liking(q, c.Row)
+	case len(q.Affinity) > 0:
+		// Something is known, but nothing the release could fold in: what is popular among the genres watched.
+		return c.Score * (.25 + .75*Liking(q, c.Row))
+	}
+	return c.Score
+}
+
+// Liking is how well a title's genres meet the profile's, 1 when each of them is its favourite.
+func Liking(q *retrieve.Query, row uint32) float32 {
+	genres := q.Picture.Genres(row)
+	if len(genres) == 0 || len(q.Affinity) == 0 {
+		return 0
+	}
+	var sum float32
+	for _, g := range genres {
+		sum += q.Affinity[g]
+	}
+	return sum / float32(len(genres)) / slices.Max(q.Affinity)
+}
+
+// turnedDown appends the latest disliked titles that the release knows.
+func turnedDown(q *retrieve.Query, rows []uint32) []uint32 {
+	if q.Picture.Bundle == nil {
+		return rows
+	}
+	for i := range q.Past {
+		if p := &q.Past[i]; p.Disliked && q.Picture.InModel(p.Row) {
+			if rows = append(rows, p.Row); len(rows) == maxDisliked {
+				break
+			}
+		}
+	}
+	return rows
+}
+
+// nearest is the similarity to the most similar of rows, at least 0.
+func nearest(q *retrieve.Query, row uint32, rows []uint32) float32 {
+	var most float32
+	if len(rows) > 0 && q.Picture.InModel(row) {
+		for _, other := range rows {
+			most = max(most, q.Picture.Cosine(row, other))
+		}
+	}
+	return most
+}

@@ -1,0 +1,187 @@
+package retrieve
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"marquee/ann"
+	"marquee/serving/view"
+)
+
+// FromModel adds the count titles that the release scores highest for the profile.
+func (q *Query) FromModel(count int) error {
+	if len(q.Vector) == 0 {
+		return nil
+	}
+	var err error
+	q.found, q.Plan, err = q.Picture.Bundle.Retrieve().Search(q.Vector, count, ann.SearchOptions{Filter: q.ModelFilter()}, q.found)
+	if err != nil {
+		return fmt.Errorf("search for the profile: %w", err)
+	}
+	top := q.found[:min(len(q.found), topScores)]
+	for _, n := range top {
+		q.TopScore += n.Score / float32(len(top))
+	}
+	for _, n := range q.found {
+		q.Add(Candidate{Row: n.ID, Source: ALS, Subject: view.None, Score: n.Score})
+	}
+	return nil
+}
+
+// topScores is how many of a profile's best scores are its top scores.
+const topScores = 20
+
+// FromSimilar adds the count titles nearest to a title. Its score is their cosine. It says false when the release does not
+// know the title.
+func (q *Query) FromSimilar(subject uint32, count int) (bool, error) {
+	if q.Picture.Bundle == nil || !q.Picture.InModel(subject) {
+		return false, nil
+	}
+	// One more than asked for: the title itself is the nearest of all, where it may be shown.
+	var err error
+	q.found, _, err = q.Picture.Bundle.Similar().Search(q.Picture.Bundle.Factors(subject), count+1, ann.SearchOptions{Filter: q.ModelFilter()}, q.found)
+	if err != nil {
+		return false, fmt.Errorf("search for titles like %s: %w", q.Picture.Bundle.TitleID(subject), err)
+	}
+	added := 0
+	for _, n := range q.found {
+		if n.ID != subject && added < count && q.Add(Candidate{Row: n.ID, Source: Similar, Subject: subject, Score: n.Score}) {
+			added++
+		}
+	}
+	return true, nil
+}
+
+// FromTrending adds up to count titles that trend: in the live stream first, then, should the stream be young or quiet, at
+// the release's as_of.
+func (q *Query) FromTrending(count int) {
+	for _, row := range q.trend.rows {
+		if count <= 0 {
+			return
+		}
+		if q.Add(Candidate{Row: row, Source: Trending, Subject: view.None, Score: q.trend.score[row]}) {
+			count--
+		}
+	}
+	recent := q.Picture.Recent()
+	if len(recent) == 0 {
+		return
+	}
+	_, best := q.Picture.Popularity(recent[0])
+	for _, row := range recent {
+		if count <= 0 {
+			return
+		}
+		_, decayed := q.Picture.Popularity(row)
+		if q.Add(Candidate{Row: row, Source: Trending, Subject: view.None, Score: decayed / best}) {
+			count--
+		}
+	}
+}
+
+// FromPopular adds up to count titles in order of all-time popularity; without a release, titles that trend and then
+// the newest.
+func (q *Query) FromPopular(count int) {
+	popular := q.Picture.Popular()
+	if len(popular) == 0 {
+		return
+	}
+	best, _ := q.Picture.Popularity(popular[0])
+	if best == 0 {
+		for _, row := range q.trend.rows {
+			if count > 0 && q.Add(Candidate{Row: row, Source: Popular, Subject: view.None, Score: q.trend.score[row]}) {
+				count--
+			}
+		}
+	}
+	for _, row := range popular {
+		if count <= 0 {
+			return
+		}
+		c := Candidate{Row: row, Source: Popular, Subject: view.None}
+		if best > 0 {
+			allTime, _ := q.Picture.Popularity(row)
+			c.Score = allTime / best
+		}
+		if q.Add(c) {
+			count--
+		}
+	}
+}
+
+// FromNew adds up to count titles that entered the service no longer than maxAge microseconds ago, the latest first. Its
+// score falls from 1 now to 0 at maxAge. With coldOnly, titles the release knows are left out: others find those.
+func (q *Query) FromNew(count int, maxAge int64, coldOnly bool) {
+	for _, row := range q.Picture.Newest() {
+		added := q.Picture.AddedAt(row)
+		if added > q.Now {
+			continue
+		}
+		if age := q.Now - added; count <= 0 || age > maxAge {
+			return
+		} else if coldOnly && q.Picture.InModel(row) {
+			continue
+		} else if q.Add(Candidate{Row: row, Source: New, Subject: view.None, Score: 1 - float32(age)/float32(maxAge)}) {
+			count--
+		}
+	}
+}
+
+// FromGenre adds up to count of a genre's titles, the most watched first.
+func (q *Query) FromGenre(g uint16, count int) {
+	for _, row := range q.Picture.OfGenre(g) {
+		if count <= 0 {
+			return
+		}
+		if q.Add(Candidate{Row: row, Source: Genre, Subject: view.None}) {
+			count--
+		}
+	}
+}
+
+// FromContent adds the count titles most like a title by what the catalogue says of it: shared genres, then language and
+// year. It is for titles that no release knows yet. Only titles that share a genre qualify.
+func (q *Query) FromContent(subject uint32, count int) {
+	first := len(q.Candidates)
+	for _, g := range q.Picture.Genres(subject) {
+		for _, row := range q.Picture.OfGenre(g) {
+			if row != subject {
+				q.Add(Candidate{Row: row, Source: Genre, Subject: subject, Score: q.Picture.Likeness(subject, row)})
+			}
+		}
+	}
+	found := q.Candidates[first:]
+	slices.SortFunc(found, func(a, b Candidate) int {
+		pa, _ := q.Picture.Popularity(a.Row)
+		pb, _ := q.Picture.Popularity(b.Row)
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(pb, pa), cmp.Compare(a.Row, b.Row))
+	})
+	q.Candidates = q.Candidates[:first+min(count, len(found))]
+}
+
+// Likeness compares two titles of the catalogue by content, 0 to 1: the overlap of their genres (Jaccard) for the most part,
+// a shared language and the nearness of their years for the rest.
+func (p *Picture) Likeness(a, b uint32) float32 {
+	ga, gb := p.Genres(a), p.Genres(b)
+	shared := 0
+	for _, g := range ga {
+		if slices.Contains(gb, g) {
+			shared++
+		}
+	}
+	if shared == 0 {
+		return 0
+	}
+	like := .8 * float32(shared) / float32(len(ga)+len(gb)-shared)
+	ta, tb := p.Title(a), p.Title(b)
+	if ta.Language != "" && ta.Language == tb.Language {
+		like += .1
+	}
+	if ta.Year > 0 && tb.Year > 0 {
+		like += .1 / (1 + abs(float32(ta.Year-tb.Year))/10)
+	}
+	return like
+}
+
+func abs(v float32) float32 { return max(v, -v) }
