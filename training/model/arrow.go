@@ -73,16 +73,17 @@ func readBatch(data []byte, schema *arrow.Schema, rows int, use func(columns []a
 			err = fmt.Errorf("%w: Arrow data cannot be read: %v", ErrCorrupt, p)
 		}
 	}()
-	file, err := ipc.NewMappedFileReader(data)
+	if err := checkShape(data, schema); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	// Bytes of the other order are refused: Arrow would swap them in place, which a read-only mapping does not allow.
+	file, err := ipc.NewMappedFileReader(data, ipc.WithEnsureNativeEndian(false))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	defer func() { _ = file.Close() }() // releases references, cannot fail
-	if !file.Schema().Equal(schema) {
+	if !file.Schema().IsNativeEndian() || !file.Schema().Equal(schema) {
 		return fmt.Errorf("%w: columns are %v, want %v", ErrCorrupt, file.Schema(), schema)
-	}
-	if file.NumRecords() != 1 {
-		return fmt.Errorf("%w: %d record batches, want 1", ErrCorrupt, file.NumRecords())
 	}
 	batch, err := file.RecordBatchAt(0)
 	if err != nil {
