@@ -203,7 +203,7 @@ func (p *Page) source(q *retrieve.Query, s Settings, cfg Config, kind string, fi
 // subjectStrength is the least strength of a watch that a row is made about: most of a film.
 const subjectStrength = .6
 
-// subjects picks the titles watched last that the profile made something of.
+// subjects picks the titles finished last that the profile made something of: what is in progress has its own row.
 func (p *Page) subjects(q *retrieve.Query, cfg Config) [maxSubjects]uint32 {
 	var out [maxSubjects]uint32
 	n := 0
@@ -215,8 +215,8 @@ func (p *Page) subjects(q *retrieve.Query, cfg Config) [maxSubjects]uint32 {
 		if n == min(cfg.BecauseRows, maxSubjects) {
 			break
 		}
-		// A title may be named though it cannot be shown any more, but not to a viewer it must not be shown to.
-		if past.Strength >= subjectStrength && past.Watched && q.Eligible.Has(past.Row) {
+		// The heading names the title, so it must be one that may be shown.
+		if past.Strength >= subjectStrength && past.Watched && !past.InProgress() && q.Eligible.Has(past.Row) {
 			out[n] = past.Row
 			n++
 		}

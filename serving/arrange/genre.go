@@ -46,25 +46,22 @@ func (p *Page) genre(q *retrieve.Query, s Settings, cfg Config, i int) {
 	p.place(q, s, cfg, Row{Kind: Genre, Subject: view.None, Genre: int(g)})
 }
 
-// rankGenres orders the genres by what the profile watches and by how much more it does so than everybody; a profile
-// nobody knows gets the genres that are watched the most.
+// rankGenres orders the genres by what the profile watches and by how much more it does so than everybody. Genres it has
+// not watched, and all of them for a profile nobody knows, follow by how much they are watched.
 func (p *Page) rankGenres(q *retrieve.Query, count int) {
 	p.genres = p.genres[:0]
 	for g := range uint16(q.Picture.GenreCount()) {
-		if len(q.Affinity) == 0 || q.Affinity[g] > 0 {
-			p.genres = append(p.genres, g)
-		}
+		p.genres = append(p.genres, g)
 	}
-	weight := func(g uint16) float64 {
-		share := float64(q.Picture.GenreShare(g))
-		if len(q.Affinity) == 0 || share == 0 {
-			return share
+	own := func(g uint16) float64 {
+		if len(q.Affinity) == 0 {
+			return 0
 		}
-		own := float64(q.Affinity[g])
-		return own * math.Sqrt(own/share)
+		return float64(q.Affinity[g]) * math.Sqrt(float64(q.Affinity[g]/max(q.Picture.GenreShare(g), 1e-9)))
 	}
 	slices.SortFunc(p.genres, func(a, b uint16) int {
-		return cmp.Or(cmp.Compare(weight(b), weight(a)), cmp.Compare(q.Picture.GenreName(a), q.Picture.GenreName(b)))
+		return cmp.Or(cmp.Compare(own(b), own(a)), cmp.Compare(q.Picture.GenreShare(b), q.Picture.GenreShare(a)),
+			cmp.Compare(q.Picture.GenreName(a), q.Picture.GenreName(b)))
 	})
 	p.genres = p.genres[:min(count, len(p.genres))]
 }

@@ -183,6 +183,7 @@ func (f *Follower) follow(ctx context.Context, marks map[int32]int64) error {
 	watch.Go(func() { f.watch(ctx, client, admin, ends) })
 	defer watch.Wait()
 	defer cancel()
+	f.announce(ends)
 	for {
 		fetches := client.PollRecords(ctx, 10_000)
 		if ctx.Err() != nil || fetches.IsClientClosed() {
@@ -192,12 +193,18 @@ func (f *Follower) follow(ctx context.Context, marks map[int32]int64) error {
 		for _, e := range fetches.Errors() {
 			f.log.Warn("reading the watch events", "partition", e.Partition, "error", e.Err)
 		}
-		if !f.ready.Load() && f.marks.behind(ends) == 0 {
-			f.caughtUp.CompareAndSwap(0, time.Now().UnixNano())
-			f.ready.Store(true)
-			f.log.Info("profile state caught up with the log", "profiles", f.store.Profiles())
-		}
+		f.announce(ends)
 	}
+}
+
+// announce makes the follower ready once what the log held at the start is in the state.
+func (f *Follower) announce(ends map[int32]int64) {
+	if f.ready.Load() || f.marks.behind(ends) > 0 {
+		return
+	}
+	f.caughtUp.CompareAndSwap(0, time.Now().UnixNano())
+	f.ready.Store(true)
+	f.log.Info("profile state caught up with the log", "profiles", f.store.Profiles())
 }
 
 // begin sets the marks for the partitions there are and returns where to read each from.
