@@ -1,0 +1,254 @@
+package catalog
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/protobuf/proto"
+
+	"marquee/catalog/store"
+	catalogv1 "marquee/catalog/v1"
+)
+
+func endOffset(t *testing.T, clients Clients) int64 {
+	t.Helper()
+	cl, err := clients.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ends, err := kadm.NewClient(cl).ListEndOffsets(t.Context(), catalogv1.TopicTitleChanges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, ok := ends.Lookup(catalogv1.TopicTitleChanges, 0)
+	if !ok {
+		t.Fatal("no such topic")
+	}
+	return end.Offset
+}
+
+// agree holds the topic's final state against the store's: the same titles at the same revisions.
+func agree(t *testing.T, s *store.Store, clients Clients) {
+	t.Helper()
+	published := latest(t, clients)
+	for id, got := range published {
+		want, err := s.Get(t.Context(), id)
+		if err != nil {
+			t.Fatalf("the topic has %s, the store: %v", id, err)
+		}
+		if !proto.Equal(got, want) {
+			t.Errorf("the topic ends at %s revision %d, the store has revision %d", id, got.GetRevision(), want.GetRevision())
+		}
+	}
+	after, more := "", true
+	for more {
+		titles, rest, err := s.List(t.Context(), after, 100, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, title := range titles {
+			after = title.GetTitleId()
+			if published[after] == nil {
+				t.Errorf("%s revision %d never reached the topic", after, title.GetRevision())
+			}
+		}
+		more = rest
+	}
+}
+
+// TestTwoProcessesPublishOnce runs two modules on one database and one broker; both are written to. Only one relays, and
+// when it stops the other takes over.
+func TestTwoProcessesPublishOnce(t *testing.T) {
+	eachEngine(t, func(t *testing.T, url string) {
+		broker := clientsOf(newBroker(t))
+		a, b := newModule(t, url, broker), start(t, newModule(t, url, broker))
+		if err := a.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var writers sync.WaitGroup
+		for w, m := range []*Module{a, b} {
+			writers.Go(func() {
+				random := rand.New(rand.NewPCG(uint64(w), 7))
+				for i := range 40 {
+					title := film(fmt.Sprint("f", random.IntN(10)))
+					title.Year = int32(1000*w + i)
+					put(t, m, title)
+				}
+			})
+		}
+		writers.Wait()
+		if err := a.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		put(t, b, film("last"))
+		flush(t, b)
+		agree(t, b.store.Load(), broker)
+		last := int64(0)
+		for _, title := range topic(t, broker) {
+			if title.GetRevision() <= last {
+				t.Errorf("revision %d published after %d", title.GetRevision(), last)
+			}
+			last = title.GetRevision()
+		}
+	})
+}
+
+// TestAPausedRelayCannotPublishOldNews plays the failure that a lease alone does not stop: a relay that read the outbox, was
+// paused past its lease, and goes on publishing after its successor.
+func TestAPausedRelayCannotPublishOldNews(t *testing.T) {
+	broker := clientsOf(newBroker(t))
+	url := "sqlite:" + t.TempDir() + "/x.db"
+	m := newModule(t, url, broker)
+	s, err := store.Open(t.Context(), m.db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease, err := m.db.AcquireLease(t.Context(), leaseName, "paused", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	paused, err := broker.NewClient(kgo.TransactionalID(transactionalID), kgo.DefaultProduceTopic(catalogv1.TopicTitleChanges))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer paused.Close()
+	if _, _, err := paused.ProducerID(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(t.Context(), []*catalogv1.Title{film("a")}); err != nil {
+		t.Fatal(err)
+	}
+	old, err := s.Outbox(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Now it sleeps. Its lease runs out and another process takes over.
+	if _, err := m.db.NewRaw("UPDATE leases SET expires_at = 1").Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	successor := start(t, newModule(t, url, broker))
+	newer := film("a")
+	newer.Name = "newer"
+	put(t, successor, newer)
+	flush(t, successor)
+	// It wakes up and goes on where it was.
+	value, err := proto.Marshal(old[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := produce(t.Context(), paused, []*kgo.Record{{Key: []byte("a"), Value: value}}); err == nil {
+		t.Error("the broker took records of a relay that was succeeded")
+	}
+	if err := s.Acknowledge(t.Context(), lease, 10); err == nil {
+		t.Error("the store let a succeeded relay empty the outbox")
+	}
+	agree(t, s, broker)
+	if got := latest(t, broker)["a"]; got.GetName() != "newer" {
+		t.Errorf("the topic ends at %v", got)
+	}
+}
+
+// TestAKilledProcessLosesNothing kills a catalogue in the middle of its writes, several times over; whatever it had
+// acknowledged is on the topic after the next start.
+func TestAKilledProcessLosesNothing(t *testing.T) {
+	eachEngine(t, func(t *testing.T, url string) {
+		cluster := newBroker(t)
+		broker := clientsOf(cluster)
+		acknowledged := int64(0)
+		for round := range 3 {
+			acknowledged = max(acknowledged, runAndKill(t, url, broker[0], 30+20*round))
+		}
+		m := start(t, newModule(t, url, broker))
+		flush(t, m)
+		s := m.store.Load()
+		if revision, err := s.Revision(t.Context()); err != nil || revision < acknowledged {
+			t.Errorf("the catalogue is at revision %d, acknowledged was %d, %v", revision, acknowledged, err)
+		}
+		agree(t, s, broker)
+		before := latest(t, broker)
+		cluster.Compact()
+		for id, title := range latest(t, broker) {
+			if title.GetRevision() != before[id].GetRevision() {
+				t.Errorf("compaction left %s at revision %d instead of %d", id, title.GetRevision(), before[id].GetRevision())
+			}
+		}
+	})
+}
+
+// runAndKill lets a child write until it has acknowledged some changes, kills it, and returns the last revision it
+// acknowledged.
+func runAndKill(t *testing.T, url, broker string, changes int) (revision int64) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), "CATALOG_CHILD_URL="+url, "CATALOG_CHILD_BROKER="+broker)
+	cmd.Stderr = os.Stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stdout)
+	for n := 0; lines.Scan(); n++ {
+		if revision, err = strconv.ParseInt(lines.Text(), 10, 64); err != nil {
+			t.Fatal(err)
+		}
+		if n == changes {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Exited() {
+		t.Fatalf("the child ended by itself: %v", err)
+	}
+	return revision
+}
+
+// TestALostLeaseEndsTheSession takes the lease away from a relay at work; it must come back and publish again.
+func TestALostLeaseEndsTheSession(t *testing.T) {
+	eachEngine(t, func(t *testing.T, url string) {
+		broker := clientsOf(newBroker(t))
+		m := start(t, newModule(t, url, broker))
+		for i := range 3 {
+			put(t, m, film(fmt.Sprint("f", i)))
+			flush(t, m)
+			if _, err := m.db.NewRaw("UPDATE leases SET token = token + 1, expires_at = 1").Exec(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(t, m, film("last"))
+		flush(t, m)
+		agree(t, m.store.Load(), broker)
+	})
+}
+
+func TestStopWithoutABrokerEnds(t *testing.T) {
+	m := newModule(t, "sqlite:"+t.TempDir()+"/x.db", seeds{"127.0.0.1:1"})
+	if err := m.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, m, film("a"))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := m.Stop(ctx); err != nil {
+		t.Error(err)
+	}
+	if n, err := m.store.Load().Pending(t.Context()); err != nil || n != 1 {
+		t.Errorf("%d pending, %v: the change must wait for the next start", n, err)
+	}
+}
