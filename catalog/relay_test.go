@@ -5,20 +5,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
 
+	"marquee/catalog/changes"
 	"marquee/catalog/store"
 	catalogv1 "marquee/catalog/v1"
+	"marquee/internal/testkit"
 )
 
 func endOffset(t *testing.T, clients Clients) int64 {
@@ -108,7 +114,28 @@ func TestTwoProcessesPublishOnce(t *testing.T) {
 // TestAPausedRelayCannotPublishOldNews plays the failure that a lease alone does not stop: a relay that read the outbox, was
 // paused past its lease, and goes on publishing after its successor.
 func TestAPausedRelayCannotPublishOldNews(t *testing.T) {
-	broker := clientsOf(newBroker(t))
+	t.Run("kfake", func(t *testing.T) { pausedRelay(t, clientsOf(newBroker(t))) })
+	t.Run("kafka", func(t *testing.T) { pausedRelay(t, realKafka(t)) })
+}
+
+// realKafka returns clients of a real broker with the topic as the real one is set up.
+func realKafka(t *testing.T) Clients {
+	t.Helper()
+	broker := seeds{strings.TrimPrefix(testkit.StartKafka(t).URL(), "kafka://")}
+	cl, err := broker.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	policy := "compact"
+	_, err = kadm.NewClient(cl).CreateTopic(t.Context(), 1, 1, map[string]*string{"cleanup.policy": &policy}, catalogv1.TopicTitleChanges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return broker
+}
+
+func pausedRelay(t *testing.T, broker Clients) {
 	url := "sqlite:" + t.TempDir() + "/x.db"
 	m := newModule(t, url, broker)
 	s, err := store.Open(t.Context(), m.db)
@@ -158,6 +185,25 @@ func TestAPausedRelayCannotPublishOldNews(t *testing.T) {
 	if got := latest(t, broker)["a"]; got.GetName() != "newer" {
 		t.Errorf("the topic ends at %v", got)
 	}
+	// A follower gets to the end, which is a transaction's marker.
+	titles := changes.NewTitles()
+	follower := changes.New("test", broker, titles.Apply, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := follower.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := follower.CaughtUp(ctx); err != nil {
+		t.Error(err)
+	}
+	if got, ok := titles.Get("a"); !ok || got.Name != "newer" {
+		t.Errorf("the follower has %+v", got)
+	}
+	cancel()
+	running.Wait()
 }
 
 // TestAKilledProcessLosesNothing kills a catalogue in the middle of its writes, several times over; whatever it had
@@ -189,7 +235,7 @@ func TestAKilledProcessLosesNothing(t *testing.T) {
 
 // runAndKill lets a child write until it has acknowledged some changes, kills it, and returns the last revision it
 // acknowledged.
-func runAndKill(t *testing.T, url, broker string, changes int) (revision int64) {
+func runAndKill(t *testing.T, url, broker string, writes int) (revision int64) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), "CATALOG_CHILD_URL="+url, "CATALOG_CHILD_BROKER="+broker)
@@ -206,7 +252,7 @@ func runAndKill(t *testing.T, url, broker string, changes int) (revision int64) 
 		if revision, err = strconv.ParseInt(lines.Text(), 10, 64); err != nil {
 			t.Fatal(err)
 		}
-		if n == changes {
+		if n == writes {
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -251,4 +297,35 @@ func TestStopWithoutABrokerEnds(t *testing.T) {
 	if n, err := m.store.Load().Pending(t.Context()); err != nil || n != 1 {
 		t.Errorf("%d pending, %v: the change must wait for the next start", n, err)
 	}
+}
+
+// TestTheBrokerRestarts takes the broker away from a relay at work and brings it back with what it has on disk.
+func TestTheBrokerRestarts(t *testing.T) {
+	dir := t.TempDir()
+	on := func(port int) *kfake.Cluster {
+		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.DataDir(dir), kfake.SyncWrites(), kfake.Ports(port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	port, err := testkit.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster := on(port)
+	if err := cluster.CreateTopic(catalogv1.TopicTitleChanges, 1, map[string]string{"cleanup.policy": "compact"}); err != nil {
+		t.Fatal(err)
+	}
+	m := start(t, newModule(t, "sqlite:"+t.TempDir()+"/x.db", clientsOf(cluster)))
+	for i := range 3 {
+		put(t, m, film("same"), film(fmt.Sprint("before", i)))
+		flush(t, m)
+		cluster.Close()
+		put(t, m, film(fmt.Sprint("while away", i)))
+		cluster = on(port)
+		flush(t, m)
+		agree(t, m.store.Load(), clientsOf(cluster))
+	}
+	t.Cleanup(cluster.Close)
 }

@@ -52,7 +52,7 @@ func findConflicts(ctx context.Context, tx bun.Tx, titles []*catalogv1.Title) ([
 	owners := make(map[string]string, len(ids))
 	for some := range slices.Chunk(ids, rowsAStatement) {
 		var rows []playableRow
-		err := tx.NewSelect().Model(&rows).Column("playable_id", "title_id").Where("playable_id IN (?)", bun.In(some)).Scan(ctx)
+		err := tx.NewSelect().Model(&rows).Column("playable_id", "title_id").Where("playable_id IN (?)", bun.List(some)).Scan(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -394,7 +394,7 @@ func BenchmarkPut500(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer d.Close()
+	defer d.Close() //nolint:errcheck // the file goes with the benchmark
 	s, err := Open(b.Context(), d)
 	if err != nil {
 		b.Fatal(err)

@@ -143,7 +143,7 @@ func readTitles(ctx context.Context, tx bun.Tx, titles []*catalogv1.Title) (map[
 	stored := make(map[string]*catalogv1.Title, len(titles))
 	for ids := range slices.Chunk(titleIDs(titles), rowsAStatement) {
 		var rows []titleRow
-		err := tx.NewSelect().Model(&rows).Column("title_id", "revision", "deleted", "content").Where("title_id IN (?)", bun.In(ids)).Scan(ctx)
+		err := tx.NewSelect().Model(&rows).Column("title_id", "revision", "deleted", "content").Where("title_id IN (?)", bun.List(ids)).Scan(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +160,7 @@ func readTitles(ctx context.Context, tx bun.Tx, titles []*catalogv1.Title) (map[
 func clearTitles(ctx context.Context, tx bun.Tx, ids []string) error {
 	for some := range slices.Chunk(ids, rowsAStatement) {
 		for _, model := range []any{(*genreRow)(nil), (*personRow)(nil), (*windowRow)(nil), (*playableRow)(nil), (*outboxRow)(nil)} {
-			if _, err := tx.NewDelete().Model(model).Where("title_id IN (?)", bun.In(some)).Exec(ctx); err != nil {
+			if _, err := tx.NewDelete().Model(model).Where("title_id IN (?)", bun.List(some)).Exec(ctx); err != nil {
 				return err
 			}
 		}

@@ -241,7 +241,7 @@ func (x *Window) GetUntil() int64 {
 
 type Episode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is played; unique in the catalogue.
+	// What is played; unique in the catalogue, films' title_ids included: a film is played under its own.
 	PlayableId    string `protobuf:"bytes,1,opt,name=playable_id,json=playableId,proto3" json:"playable_id,omitempty"`
 	Number        uint32 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
 	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`

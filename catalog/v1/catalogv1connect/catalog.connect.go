@@ -51,10 +51,13 @@ type CatalogServiceClient interface {
 	// PutTitles creates or replaces up to 500 titles and answers each by its index. A title equal to the stored one
 	// keeps its revision.
 	PutTitles(context.Context, *connect.Request[v1.PutTitlesRequest]) (*connect.Response[v1.PutTitlesResponse], error)
+	// GetTitle returns a title, a withdrawn one with deleted set. NOT_FOUND is for one that never was.
 	GetTitle(context.Context, *connect.Request[v1.GetTitleRequest]) (*connect.Response[v1.GetTitleResponse], error)
-	// ListTitles pages through the catalogue in title_id order.
+	// ListTitles pages through the titles that are not withdrawn, by the bytes of their title_id. A page of large titles
+	// may hold fewer than asked for.
 	ListTitles(context.Context, *connect.Request[v1.ListTitlesRequest]) (*connect.Response[v1.ListTitlesResponse], error)
-	// DeleteTitle withdraws a title: it stays as a tombstone with a new revision.
+	// DeleteTitle withdraws a title: it stays as a tombstone with a new revision, and what it played is free for others.
+	// PutTitles brings it back.
 	DeleteTitle(context.Context, *connect.Request[v1.DeleteTitleRequest]) (*connect.Response[v1.DeleteTitleResponse], error)
 }
 
@@ -129,10 +132,13 @@ type CatalogServiceHandler interface {
 	// PutTitles creates or replaces up to 500 titles and answers each by its index. A title equal to the stored one
 	// keeps its revision.
 	PutTitles(context.Context, *connect.Request[v1.PutTitlesRequest]) (*connect.Response[v1.PutTitlesResponse], error)
+	// GetTitle returns a title, a withdrawn one with deleted set. NOT_FOUND is for one that never was.
 	GetTitle(context.Context, *connect.Request[v1.GetTitleRequest]) (*connect.Response[v1.GetTitleResponse], error)
-	// ListTitles pages through the catalogue in title_id order.
+	// ListTitles pages through the titles that are not withdrawn, by the bytes of their title_id. A page of large titles
+	// may hold fewer than asked for.
 	ListTitles(context.Context, *connect.Request[v1.ListTitlesRequest]) (*connect.Response[v1.ListTitlesResponse], error)
-	// DeleteTitle withdraws a title: it stays as a tombstone with a new revision.
+	// DeleteTitle withdraws a title: it stays as a tombstone with a new revision, and what it played is free for others.
+	// PutTitles brings it back.
 	DeleteTitle(context.Context, *connect.Request[v1.DeleteTitleRequest]) (*connect.Response[v1.DeleteTitleResponse], error)
 }
 
