@@ -211,20 +211,16 @@ func (s *Solver) Explain(dst, target []float32, cols []uint32, strength []float3
 		clear(dst)
 		return nil
 	}
+	if len(sc.wide) > 0 {
+		s.explainWide(dst, target, cols, strength, sc)
+		return nil
+	}
 	copy(sc.z, target)
 	clear(sc.z[len(target):])
-	if len(sc.wide) > 0 {
-		solveWide(sc.wide, s.factors.Dim, sc.z[:len(target)])
-	} else {
-		vec.CholeskySolve(sc.a, s.pad, sc.inv, sc.z)
-	}
+	vec.CholeskySolve(sc.a, s.pad, sc.inv, sc.z)
 	for k, c := range cols {
 		_, pull := s.params.Cell(strength[k])
-		var dot float64
-		for j, v := range s.factors.Row(int(c)) {
-			dot += float64(v) * float64(sc.z[j])
-		}
-		dst[k] = float32(pull * dot)
+		dst[k] = float32(pull * float64(vec.Dot(s.factors.Row(int(c)), sc.z[:len(target)])))
 	}
 	return nil
 }

@@ -87,13 +87,20 @@ func backSubstitute(l []float64, d int, b []float64) {
 	}
 }
 
-func solveWide(l []float64, d int, z []float32) {
-	b := make([]float64, d)
-	for i, v := range z {
-		b[i] = float64(v)
+// explainWide is Explain for a row that was factored in float64. The intermediate vector is large in the directions
+// that the row says nothing of, so it must not be rounded before the products.
+func (s *Solver) explainWide(dst, target []float32, cols []uint32, strength []float32, sc *Scratch) {
+	z := make([]float64, len(target))
+	for i, v := range target {
+		z[i] = float64(v)
 	}
-	backSubstitute(l, d, b)
-	for i, v := range b {
-		z[i] = float32(v)
+	backSubstitute(sc.wide, len(target), z)
+	for k, c := range cols {
+		_, pull := s.params.Cell(strength[k])
+		var dot float64
+		for j, v := range s.factors.Row(int(c)) {
+			dot += float64(v) * z[j]
+		}
+		dst[k] = float32(pull * dot)
 	}
 }
