@@ -13,6 +13,12 @@ import (
 type reasons struct {
 	gathered bool
 	subjects []subject
+	texts    []text
+}
+
+// text is a reason made already: a row of twenty titles gives one reason twenty times.
+type text struct {
+	prefix, about, whole string
 }
 
 // subject is a watched title that others may be explained by.
@@ -28,7 +34,21 @@ const (
 	reasonLikeness = .3
 )
 
-func (r *reasons) reset() { r.gathered, r.subjects = false, r.subjects[:0] }
+func (r *reasons) reset() { r.gathered, r.subjects, r.texts = false, r.subjects[:0], r.texts[:0] }
+
+// say joins a prefix and a name, once for each pair.
+func (r *reasons) say(prefix, about string) string {
+	for i := range r.texts {
+		if t := &r.texts[i]; t.about == about && t.prefix == prefix {
+			return t.whole
+		}
+	}
+	whole := prefix + about
+	if len(r.texts) < 2*maxReasonSubjects {
+		r.texts = append(r.texts, text{prefix, about, whole})
+	}
+	return whole
+}
 
 // gather picks the titles watched for good that may be named: a title's name is not shown to who must not see the title.
 func (r *reasons) gather(q *retrieve.Query) {
@@ -64,7 +84,7 @@ func (r *reasons) of(q *retrieve.Query, c *retrieve.Candidate) string {
 		return r.genre(q, c.Row)
 	}
 	if row := r.explaining(q, c.Row); row != view.None {
-		return "Because you watched " + q.Picture.Title(row).Name
+		return r.say("Because you watched ", q.Picture.Title(row).Name)
 	}
 	return "Picked for you"
 }
@@ -73,10 +93,10 @@ func (r *reasons) like(q *retrieve.Query, c *retrieve.Candidate) string {
 	name := q.Picture.Title(c.Subject).Name
 	for i := range q.Past {
 		if q.Past[i].Row == c.Subject {
-			return "Because you watched " + name
+			return r.say("Because you watched ", name)
 		}
 	}
-	return "Like " + name
+	return r.say("Like ", name)
 }
 
 // genre names the title's genre that the profile likes most.
@@ -86,7 +106,7 @@ func (r *reasons) genre(q *retrieve.Query, row uint32) string {
 		return "Popular"
 	}
 	if len(q.Affinity) == 0 {
-		return "Popular in " + q.Picture.GenreName(genres[0])
+		return r.say("Popular in ", q.Picture.GenreName(genres[0]))
 	}
 	best := genres[0]
 	for _, g := range genres[1:] {
@@ -94,7 +114,7 @@ func (r *reasons) genre(q *retrieve.Query, row uint32) string {
 			best = g
 		}
 	}
-	return "Because you like " + q.Picture.GenreName(best)
+	return r.say("Because you like ", q.Picture.GenreName(best))
 }
 
 // explaining is the watched title that says most about why another is answered, or view.None when none does. It goes by

@@ -83,7 +83,7 @@ func (s *Service) Recommend(ctx context.Context, req *connect.Request[servingv1.
 	if m.GetExplain() {
 		filtered = w.filtered()
 	}
-	w.candidates(count, s.cfg.Candidates)
+	w.candidates(count, s.cfg.Candidates, true)
 	began := time.Now()
 	w.items = arrange.List(w.items, &w.q, count, s.cfg.Arrange)
 	resp := &servingv1.RecommendResponse{RequestId: requestID(), BundleId: w.bundleID()}
@@ -158,7 +158,7 @@ func (s *Service) HomePage(ctx context.Context, req *connect.Request[servingv1.H
 		NewFor:  s.cfg.NewFor.Microseconds(),
 		Rank:    s.cfg.Rank,
 	}
-	w.candidates(settings.RowSize, s.cfg.PageCandidates)
+	w.candidates(settings.RowSize, s.cfg.PageCandidates, false)
 	began := time.Now()
 	w.page.Build(&w.q, settings, s.cfg.Arrange)
 	if w.page.Failed != nil {

@@ -172,7 +172,8 @@ const (
 )
 
 // candidates finds and ranks what may be recommended: at least count titles where there are as many.
-func (w *work) candidates(count, fromModel int) {
+// Neighbours of what was watched last are for lists: a page has rows of its own for them.
+func (w *work) candidates(count, fromModel int, neighbours bool) {
 	began := time.Now()
 	q := &w.q
 	if err := q.FromModel(max(fromModel, 2*count)); err != nil {
@@ -180,7 +181,9 @@ func (w *work) candidates(count, fromModel int) {
 		q.Vector = q.Vector[:0]
 	}
 	if len(q.Vector) > 0 {
-		w.similar()
+		if neighbours {
+			w.similar()
+		}
 		q.FromTrending(trendingCandidates)
 		q.FromNew(newCandidates, w.s.cfg.NewFor.Microseconds(), true)
 	}

@@ -40,7 +40,9 @@ const (
 // now is the instant the tests serve at.
 func now() time.Time { return time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC) }
 
-func daysAgo(n float64) int64 { return now().Add(-time.Duration(n * 24 * float64(time.Hour))).UnixMicro() }
+func daysAgo(n float64) int64 {
+	return now().Add(-time.Duration(n * 24 * float64(time.Hour))).UnixMicro()
+}
 
 // world is serving with all it stands on: a Kafka broker, a catalogue, a folder of releases, and a client over HTTP.
 type world struct {

@@ -15,7 +15,7 @@ func (q *Query) FromModel(count int) error {
 		return nil
 	}
 	var err error
-	q.found, q.Plan, err = q.Picture.Bundle.Retrieve().Search(q.Vector, count, ann.SearchOptions{Filter: q.ModelFilter()}, q.found)
+	q.found, q.Plan, err = q.Picture.Bundle.Retrieve().Search(q.Vector, count, q.options(count), q.found)
 	if err != nil {
 		return fmt.Errorf("search for the profile: %w", err)
 	}
@@ -29,6 +29,15 @@ func (q *Query) FromModel(count int) error {
 	return nil
 }
 
+// minRerank is the least number of candidates compared again in float32.
+const minRerank = 60
+
+// options search among the open rows. Candidates are many and ranked again, so where an index searches in int8 it is
+// enough to compare in float32 as many as are asked for: what int8 misplaces is at the far end.
+func (q *Query) options(count int) ann.SearchOptions {
+	return ann.SearchOptions{Filter: q.ModelFilter(), Rerank: max(minRerank, count)}
+}
+
 // topScores is how many of a profile's best scores are its top scores.
 const topScores = 20
 
@@ -40,7 +49,7 @@ func (q *Query) FromSimilar(subject uint32, count int) (bool, error) {
 	}
 	// One more than asked for: the title itself is the nearest of all, where it may be shown.
 	var err error
-	q.found, _, err = q.Picture.Bundle.Similar().Search(q.Picture.Bundle.Factors(subject), count+1, ann.SearchOptions{Filter: q.ModelFilter()}, q.found)
+	q.found, _, err = q.Picture.Bundle.Similar().Search(q.Picture.Bundle.Factors(subject), count+1, q.options(count+1), q.found)
 	if err != nil {
 		return false, fmt.Errorf("search for titles like %s: %w", q.Picture.Bundle.TitleID(subject), err)
 	}

@@ -1,0 +1,107 @@
+package serving_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	catalogv1 "marquee/catalog/v1"
+	ingestv1 "marquee/ingest/v1"
+	"marquee/serving"
+	"marquee/serving/state"
+	servingv1 "marquee/serving/v1"
+)
+
+// past is a HistoryLoader that makes up profiles, each fond of two genres.
+type past struct {
+	profiles, events int
+	titles           []*catalogv1.Title
+}
+
+func (p past) Load(_ context.Context, _ int, give func(state.Event)) (map[int32]int64, error) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for profile := range p.profiles {
+		for i := range p.events {
+			title := p.titles[rng.IntN(len(p.titles))]
+			for range 3 {
+				if title.Genres[0] == genreNames()[profile%4] {
+					break
+				}
+				title = p.titles[rng.IntN(len(p.titles))]
+			}
+			watched := int64(rng.Float64() * film)
+			give(state.Event{
+				ProfileID: fmt.Sprint("p", profile), TitleID: title.TitleId, PlayID: fmt.Sprint(i), Type: ingestv1.EventType_EVENT_TYPE_PLAY_END,
+				At: daysAgo(60 - 50*float64(i)/float64(p.events)), WatchedMS: watched, PositionMS: watched, DurationMS: film,
+			})
+		}
+	}
+	return map[int32]int64{}, nil
+}
+
+// loadedWorld has 3,700 titles in a release of dimension 64 and 1,000 profiles of 165 plays each.
+func loadedWorld(b *testing.B) *world {
+	b.Helper()
+	all := titles(3700)
+	w := newWorld(b, func(_ *serving.Config, d *serving.Deps) {
+		d.History = past{profiles: 1000, events: 165, titles: all}
+		d.Log = slog.New(slog.DiscardHandler)
+	}, func(c *serving.Config, _ *serving.Deps) {
+		c.ReleasePoll, c.CatalogRefresh, c.State.TrendingRefresh = time.Minute, time.Minute, time.Second
+	})
+	w.put(all...)
+	w.releases.promote(writeRelease(b, w.releases.dir, all, 1, 64))
+	return w.start()
+}
+
+func BenchmarkRecommend(b *testing.B) {
+	w := loadedWorld(b)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		m := &servingv1.RecommendRequest{Viewer: &servingv1.Viewer{ProfileId: fmt.Sprint("p", i%1000), Country: "SE"}}
+		if _, err := w.module.Service().Recommend(b.Context(), connect.NewRequest(m)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkHomePage(b *testing.B) {
+	w := loadedWorld(b)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		m := &servingv1.HomePageRequest{Viewer: &servingv1.Viewer{ProfileId: fmt.Sprint("p", i%1000), Country: "SE"}}
+		if _, err := w.module.Service().HomePage(b.Context(), connect.NewRequest(m)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSimilarTitles(b *testing.B) {
+	w := loadedWorld(b)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		m := &servingv1.SimilarTitlesRequest{TitleId: fmt.Sprintf("Drama-%d", i%900)}
+		if _, err := w.module.Service().SimilarTitles(b.Context(), connect.NewRequest(m)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRecommendOverHTTP(b *testing.B) {
+	w := loadedWorld(b)
+	b.ReportAllocs()
+	b.SetParallelism(4)
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			m := &servingv1.RecommendRequest{Viewer: &servingv1.Viewer{ProfileId: fmt.Sprint("p", i%1000), Country: "SE"}}
+			if _, err := w.client.Recommend(b.Context(), connect.NewRequest(m)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
