@@ -1,0 +1,18 @@
+// Package ann finds the vectors nearest to a query, by inner product, cosine or Euclidean distance.
+//
+// Build makes an Index of a table of vectors: an exact one, which compares the query with every vector, up to some
+// thousands of them (CrossoverFloat32, CrossoverInt8), and an HNSW graph above that. Either can search in float32, or in int8 with the best candidates
+// compared again in float32. Both answer the same questions through the same interface:
+//
+//	ix, err := ann.Build(ctx, vectors, 64, ann.Options{Metric: ann.InnerProduct, Int8: true})
+//	hits, plan, err := ix.Search(query, 10, ann.SearchOptions{Filter: eligible}, hits)
+//
+// A search allocates nothing and may run in any number of goroutines. Its plan says whether it compared all vectors,
+// only the eligible ones, or walked the graph, and why.
+//
+// WriteFile stores an index in one versioned, checksummed file, and Open maps such a file into memory without reading
+// it. No file, however damaged, makes a search panic or read outside the file: what is wrong is an error that wraps
+// ErrCorrupt.
+//
+// The package imports nothing but internal/vec and the standard library.
+package ann
