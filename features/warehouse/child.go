@@ -1,0 +1,141 @@
+package warehouse
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"marquee/features/warehouse/chdb"
+)
+
+// childVariable marks a process as the embedded warehouse's child.
+const childVariable = "MARQUEE_WAREHOUSE_CHILD"
+
+// listenerFD is where the child finds the listening socket. The parent owns the socket, so the address outlives a child.
+const listenerFD = 3
+
+// engineConnections is how many statements the child runs side by side.
+const engineConnections = 8
+
+// childConfig is what the parent tells its child, on standard input, so that no token stands in a process list.
+type childConfig struct {
+	Dir     string `json:"dir"`
+	Library string `json:"library"`
+	Token   string `json:"token"`
+}
+
+// IsChild says that this process was started as the embedded warehouse's child. main and TestMain ask it before anything
+// else and hand over to ChildMain.
+func IsChild() bool { return os.Getenv(childVariable) == "1" }
+
+// ChildMain is the child's whole life; it returns the exit code.
+func ChildMain() int {
+	if err := child(os.Stdin, os.Stdout); err != nil {
+		// One line: the parent passes it on as the reason that the engine did not start.
+		fmt.Println("error " + strings.ReplaceAll(err.Error(), "\n", " "))
+		return 1
+	}
+	return 0
+}
+
+func child(stdin io.Reader, stdout io.Writer) error {
+	in := bufio.NewReader(stdin)
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("read the parent's instructions: %w", err)
+	}
+	var cfg childConfig
+	if err := json.Unmarshal(line, &cfg); err != nil {
+		return fmt.Errorf("read the parent's instructions: %w", err)
+	}
+	lock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	lib, err := chdb.Load(cfg.Library)
+	if err != nil {
+		return err
+	}
+	f, err := newFront(lib, filepath.Join(cfg.Dir, "engine"), cfg.Token, engineConnections)
+	if err != nil {
+		return err
+	}
+	file := os.NewFile(listenerFD, "listener")
+	ln, err := net.FileListener(file)
+	if err != nil {
+		return fmt.Errorf("take over the listening socket: %w", err)
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(stdout, "ready %s\n", f.version); err != nil {
+		return err
+	}
+	return serveUntilOrphaned(f, ln, in)
+}
+
+// lockDir takes the folder's lock, waiting a while for a child that is on its way out.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for range 100 {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+			return f, nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	f.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("the warehouse folder %s is in use by another process; stop it, or use another folder", dir)
+	}
+	return nil, fmt.Errorf("lock the warehouse folder %s: %w", dir, err)
+}
+
+// serveUntilOrphaned serves until standard input ends, which it does when the parent dies however it dies.
+func serveUntilOrphaned(f *front, ln net.Listener, stdin io.Reader) error {
+	server := &http.Server{Handler: f, ReadHeaderTimeout: 10 * time.Second}
+	stop := make(chan struct{})
+	go func() {
+		defer close(stop)
+		// What comes on the line is of no interest; that it ends is.
+		if _, err := io.Copy(io.Discard, stdin); err != nil {
+			fmt.Fprintln(os.Stderr, "the line to the parent broke:", err)
+		}
+	}()
+	// The terminal sends an interrupt to the whole group; the parent decides when its child ends.
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve: %w", err)
+	case <-stop:
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		// Queries that do not end are killed with their connections.
+		err = errors.Join(err, server.Close())
+		fmt.Fprintln(os.Stderr, "queries were still running at the end:", err)
+	}
+	return f.close(3 * time.Second)
+}
