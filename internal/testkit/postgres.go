@@ -54,6 +54,8 @@ func NeedPostgres(t testing.TB) string {
 }
 
 type postgres struct {
+	// reaper must be held on to: collected, it would take the server down.
+	reaper   *reap.Reaper
 	port     int
 	password string
 }
@@ -165,12 +167,11 @@ func (p *postgres) run(bin, dir string, attr *syscall.SysProcAttr) error {
 		defer close(ended)
 		_ = server.Wait() // Whatever ended it, its own log says more.
 	}()
-	reaper, err := reap.Watch(server.Process.Pid, "QUIT", dir)
-	if err != nil {
+	if p.reaper, err = reap.Watch(server.Process.Pid, "QUIT", dir); err != nil {
 		return errors.Join(err, server.Process.Kill(), os.RemoveAll(dir))
 	}
 	if err := p.await(ended); err != nil {
-		err = errors.Join(err, reaper.Now())
+		err = errors.Join(err, p.reaper.Now())
 		<-ended
 		return fmt.Errorf("%w\n%s", err, log.String())
 	}
