@@ -11,13 +11,6 @@ import (
 	"marquee/training/model"
 )
 
-// Weights of what a profile turned down, in units of one full watch: they pull towards a score of 0, where a watch pulls
-// towards 1.
-const (
-	dislikedStrength  = -1
-	abandonedStrength = -.25
-)
-
 // justPlayed is how long a title stays away after a play of it, however short: who closed it a minute ago does not want
 // it back at once.
 const justPlayed = 24 * time.Hour
@@ -117,13 +110,8 @@ func (q *Query) FoldIn() error {
 		if !q.Picture.InModel(p.Row) {
 			continue
 		}
-		strength := p.Strength
-		switch {
-		case p.Disliked:
-			strength = dislikedStrength
-		case p.Abandoned:
-			strength = abandonedStrength
-		case strength == 0:
+		strength := model.Value(p.Strength, p.Abandoned, p.Disliked)
+		if strength == 0 {
 			continue
 		}
 		positive = positive || strength > 0
