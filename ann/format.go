@@ -16,7 +16,7 @@ import (
 // those an index does without are empty. Bytes between sections are zero.
 //
 //	header  0 magic   8 version u32   12 sections u32   16 kind u8   17 metric u8   20 dim u32   24 n u64   32 file size u64
-//	       40 m u32  44 efConstruction u32  48 layers u32  52 entry u32  56 seed u64  64 code scale f32  68 head u32
+//	       40 m u32  44 efConstruction u32  48 layers u32  52 entry u32  56 seed u64  64 code scale f32 (0: no int8)  68 head u32
 //	      120 CRC-32C of the table u32  124 CRC-32C of the header up to here u32
 //	table  for each section: tag u32, CRC-32C u32, offset u64, length u64
 const (
@@ -217,10 +217,10 @@ func assemble(h []byte, sec [numSections][]byte) (*index, error) {
 	st.codeScale = math.Float32frombits(le.Uint32(h[64:]))
 	ix := &index{store: st, seed: le.Uint64(h[56:]), efConstruction: int(le.Uint32(h[44:]))}
 	want := [numSections]int{secRows: st.n * st.stride * 4, secUpper: len(sec[secUpper])}
-	if len(sec[secCodes]) > 0 {
-		if !(st.codeScale > 0 && st.codeScale <= math.MaxFloat32) {
-			return nil, corrupt("code scale %v", st.codeScale)
-		}
+	if !(st.codeScale >= 0 && st.codeScale <= math.MaxFloat32) {
+		return nil, corrupt("code scale %v", st.codeScale)
+	}
+	if st.int8s() {
 		want[secCodes] = st.n * st.codeStride
 		if metric == L2 {
 			want[secCenter], want[secCodeNorms] = st.dim*4, st.n*4

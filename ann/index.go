@@ -22,7 +22,7 @@ func (ix *index) Dim() int       { return ix.dim }
 func (ix *index) Metric() Metric { return ix.metric }
 
 func (ix *index) Info() Info {
-	info := Info{Kind: Exact, Len: ix.n, Dim: ix.dim, Metric: ix.metric, Int8: ix.codes != nil}
+	info := Info{Kind: Exact, Len: ix.n, Dim: ix.dim, Metric: ix.metric, Int8: ix.int8s()}
 	info.Bytes = sizeOf(ix.rows) + sizeOf(ix.codes) + sizeOf(ix.center) + sizeOf(ix.codeNorms) + sizeOf(ix.ids) + sizeOf(ix.rowOf)
 	if g := ix.graph; g != nil {
 		info.Kind, info.M, info.EFConstruction, info.Layers, info.Seed = HNSW, g.m, ix.efConstruction, g.layers, ix.seed

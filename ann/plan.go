@@ -85,7 +85,7 @@ func (ix *index) Plan(k int, opts SearchOptions) (Plan, error) {
 		plan.Reason = reasonEmpty
 		return plan, nil
 	}
-	if ix.codes != nil && !opts.Float32 {
+	if ix.int8s() && !opts.Float32 {
 		plan.Rerank = opts.Rerank
 		if plan.Rerank == 0 {
 			plan.Rerank = max(40, 4*k)

@@ -25,9 +25,9 @@ type store struct {
 	stride int // of rows: dim rounded up to a multiple of 8
 	rows   []float32
 
-	codeStride int    // of codes: dim rounded up to a multiple of 32
-	codes      []int8 // round((row - center) * codeScale), in [-127, 127]; nil without int8
-	codeScale  float32
+	codeStride int       // of codes: dim rounded up to a multiple of 32
+	codes      []int8    // round((row - center) * codeScale), in [-127, 127]; nil without int8
+	codeScale  float32   // 0 without int8
 	center     []float32 // of length dim; nil unless codes are of metric L2, where moving everything changes nothing
 	codeNorms  []float32 // squared length of each row of codes, for L2
 
@@ -94,6 +94,9 @@ func (st *store) quantize() {
 		}
 	}
 }
+
+// int8s reports whether the vectors have codes.
+func (st *store) int8s() bool { return st.codeScale != 0 }
 
 // row returns the components of a row, without the padding.
 func (st *store) row(i int) []float32 { return st.rows[i*st.stride : i*st.stride+st.dim] }
