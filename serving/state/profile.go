@@ -20,8 +20,9 @@ type profile struct {
 	events   uint32
 }
 
-// title is what a profile has to do with one title: 48 bytes.
+// title is what a profile has to do with one title: 56 bytes.
 type title struct {
+	lastPlay   uint64 // hash of the play that was reported on last
 	id         uint32
 	playable   uint32 // what was played last
 	lastAt     int64  // µs
@@ -125,10 +126,11 @@ func (p *profile) applyPlay(t *title, e *Event, playable uint32) (before, after 
 	if !pl.abandoned && t.kept < math.MaxUint16 {
 		t.kept++
 	}
-	if e.At >= t.playedAt {
-		t.playedAt = e.At
-		t.playable = playable
-		t.positionMS = uint32(e.PositionMS)
+	// Of two reports of one instant the one further on holds, so that their order does not matter.
+	if position := uint32(e.PositionMS); e.At > t.playedAt || e.At == t.playedAt && position >= t.positionMS {
+		t.playedAt, t.playable, t.positionMS, t.lastPlay = e.At, playable, position, pl.hash
+	}
+	if t.lastPlay == pl.hash {
 		t.durationMS = pl.durationMS
 	}
 	return before, contribution{pl.strength, pl.lastAt}

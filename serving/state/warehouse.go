@@ -43,8 +43,8 @@ FROM
             4) AS class,
         if(class = 1, e.play_id, '') AS play_id,
         max((toUnixTimestamp64Micro(e.effective_at), UUIDToNum(e.event_id), toInt8(e.type))) AS last,
-        argMax(e.playable_id, (e.effective_at, UUIDToNum(e.event_id))) AS playable_id,
-        argMax(e.position_ms, (e.effective_at, UUIDToNum(e.event_id))) AS position_ms,
+        argMax(e.playable_id, (e.effective_at, e.position_ms)) AS playable_id,
+        argMax(e.position_ms, (e.effective_at, e.position_ms)) AS position_ms,
         max(e.watched_ms) AS watched_ms,
         max(e.duration_ms) AS duration_ms,
         max(e.autoplay) AS autoplay
