@@ -60,7 +60,7 @@ func DefaultConfig() Config {
 		Group:               "marquee-ingest",
 		BatchEvents:         20_000,
 		BatchBytes:          8 << 20,
-		FlushInterval:       500 * time.Millisecond,
+		FlushInterval:       time.Second,
 		BufferBytes:         128 << 20,
 		SinkTimeout:         30 * time.Second,
 		RevokeTimeout:       10 * time.Second,

@@ -33,6 +33,9 @@ var migrations embed.FS
 // ErrFenced means another consumer has taken the partition over: drop everything about it.
 var ErrFenced = errors.New("the partition has a newer owner")
 
+// ErrOrder means that the range asked for does not continue the ledger's: the caller has lost its place.
+var ErrOrder = errors.New("the range does not start where the last one ended")
+
 // State is where a range stands.
 type State string
 
@@ -215,7 +218,7 @@ func (o *Owner) fixedAlready(ctx context.Context, tx bun.Tx, want Range) error {
 	if open != nil && open.First == want.First && open.Last == want.Last && open.Epoch == want.Epoch {
 		return nil
 	}
-	return errors.New("it does not start where the last range ended")
+	return ErrOrder
 }
 
 // check says whether this owner still is, and keeps it so until the transaction ends.

@@ -141,3 +141,6 @@ func (b *Batch) Reset() {
 	b.autoplay, b.partition, b.row, b.rank, b.seen = b.autoplay[:0], b.partition[:0], b.row[:0], b.rank[:0], b.seen[:0]
 	b.dead = 0
 }
+
+// EventIDs returns the events' ids in order. They are the batch's own.
+func (b *Batch) EventIDs() []uuid.UUID { return b.eventID }

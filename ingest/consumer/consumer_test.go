@@ -1,0 +1,620 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"marquee/ingest"
+	"marquee/ingest/events"
+	"marquee/ingest/ledger"
+	"marquee/ingest/sink"
+	ingestv1 "marquee/ingest/v1"
+	"marquee/ingest/watchevent"
+	"marquee/internal/db"
+	"marquee/internal/lake"
+	"marquee/internal/testkit"
+)
+
+// world is a broker, a database and a lake that outlive the modules of a test.
+type world struct {
+	t       *testing.T
+	cluster *kfake.Cluster
+	db      *db.DB
+	lake    *lake.Lake
+	cfg     ingest.Config
+	// warehouse gets what every module writes.
+	warehouse *recorder
+	publisher *ingest.Publisher
+	published map[string]bool
+}
+
+const partitions = 4
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, cfg: ingest.DefaultConfig(), warehouse: newRecorder(), published: make(map[string]bool)}
+	w.cfg.FlushInterval = 20 * time.Millisecond
+	w.cluster = newCluster(t)
+	var err error
+	if w.db, err = db.Open(t.Context(), "sqlite:"+t.TempDir()+"/marquee.db", ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if w.lake, err = lake.Open(t.Context(), "file://"+t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	w.openPublisher()
+	return w
+}
+
+func newCluster(t *testing.T) *kfake.Cluster {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, topic), kfake.SeedTopics(1, ingestv1.TopicDeadLetters))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func (w *world) newClient(opts ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(append(opts, kgo.SeedBrokers(w.cluster.ListenAddrs()...))...)
+}
+
+func (w *world) openPublisher() {
+	w.t.Helper()
+	p, err := ingest.NewPublisher(w.cfg, w.newClient, prometheus.NewRegistry())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(p.Close)
+	w.publisher = p
+}
+
+// module makes a module that is not started yet.
+func (w *world) module() *Module {
+	w.t.Helper()
+	m, err := New(w.cfg, Deps{NewClient: w.newClient, DB: w.db, Lake: w.lake, Registerer: prometheus.NewRegistry(), Log: testkit.Log(w.t)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	m.warehouse = w.warehouse
+	return m
+}
+
+func (w *world) start(m *Module) *Module {
+	w.t.Helper()
+	if err := m.Start(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	return m
+}
+
+// stop stops a module in order.
+func (w *world) stop(m *Module) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := m.Stop(ctx); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// crash stops a module without letting it finish anything.
+func (w *world) crash(m *Module) {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	// That ranges were in flight is the point.
+	_ = m.Stop(ctx)
+}
+
+// publish sends n events, the first number first; sending a number again sends the same event.
+func (w *world) publish(first, n int) {
+	w.t.Helper()
+	var list []*ingestv1.WatchEvent
+	now := time.Now().UnixMicro()
+	for i := first; i < first+n; i++ {
+		e := event(i)
+		watchevent.StampLive(e, now)
+		list = append(list, e)
+		w.published[e.EventId] = true
+	}
+	for part := range slices.Chunk(list, 1000) {
+		if _, err := w.publisher.Publish(w.t.Context(), part); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func event(i int) *ingestv1.WatchEvent {
+	at := time.Now().UnixMicro()
+	return &ingestv1.WatchEvent{
+		EventId: watchevent.FormatID(watchevent.DeriveID(1_790_000_000_000_000, fmt.Sprint(i))), SchemaVersion: 1,
+		ProfileId: fmt.Sprintf("p%d", i%53), TitleId: fmt.Sprintf("t%d", i%17), PlayId: fmt.Sprint(i),
+		Type: ingestv1.EventType_EVENT_TYPE_PLAY_END, OccurredAt: at, WatchedMs: 1000, DurationMs: 2000,
+	}
+}
+
+func (w *world) caughtUp(m *Module) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 60*time.Second)
+	defer cancel()
+	if err := m.CaughtUp(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// check compares what was acknowledged with what is in both sinks, and that ranges follow each other.
+func (w *world) check(m *Module) {
+	w.t.Helper()
+	set, err := events.Open(w.t.Context(), w.lake)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	inLake := make(map[string]bool)
+	for r, err := range set.Events(w.t.Context()) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		id := watchevent.FormatID(r.EventID)
+		if inLake[id] {
+			w.t.Errorf("event %s is read twice", id)
+		}
+		inLake[id] = true
+	}
+	if missing, extra := difference(w.published, inLake); missing+extra > 0 {
+		w.t.Errorf("lake: %d of %d events missing, %d too many", missing, len(w.published), extra)
+	}
+	inWarehouse := w.warehouse.ids()
+	if missing, extra := difference(w.published, inWarehouse); missing+extra > 0 {
+		w.t.Errorf("warehouse: %d of %d events missing, %d too many", missing, len(w.published), extra)
+	}
+	if gaps := set.Gaps(); len(gaps) > 0 {
+		w.t.Errorf("gaps in the lake: %v", gaps)
+	}
+	for p := range int32(partitions) {
+		ranges, err := m.Ledger().Ranges(w.t.Context(), topic, p)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		next := int64(0)
+		for _, r := range ranges {
+			if r.First != next || r.State != ledger.Done {
+				w.t.Errorf("range %v (%s) should start at %d and be done", r, r.State, next)
+			}
+			next = r.Last + 1
+		}
+	}
+	for name, n := range w.warehouse.rangesCut() {
+		if n > 1 {
+			w.t.Errorf("range %s reached the warehouse with %d different contents", name, n)
+		}
+	}
+}
+
+func difference(want, got map[string]bool) (missing, extra int) {
+	for id := range want {
+		if !got[id] {
+			missing++
+		}
+	}
+	for id := range got {
+		if !want[id] {
+			extra++
+		}
+	}
+	return missing, extra
+}
+
+// recorder stands where the warehouse does, so that a test can make it fail at any moment. It keeps what it was given by
+// range, as the table would keep it by insert token.
+type recorder struct {
+	mu     sync.Mutex
+	ranges map[string]map[string]bool
+	hook   func(ctx context.Context, r ledger.Range) error
+}
+
+func newRecorder() *recorder { return &recorder{ranges: make(map[string]map[string]bool)} }
+
+func (w *recorder) Write(ctx context.Context, r ledger.Range, b *sink.Batch) error {
+	w.mu.Lock()
+	hook := w.hook
+	w.mu.Unlock()
+	if hook != nil {
+		if err := hook(ctx, r); err != nil {
+			return err
+		}
+	}
+	contents := fmt.Sprint(b.EventIDs())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ranges[r.String()] == nil {
+		w.ranges[r.String()] = make(map[string]bool)
+	}
+	w.ranges[r.String()][contents] = true
+	return nil
+}
+
+func (w *recorder) setHook(hook func(ctx context.Context, r ledger.Range) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hook = hook
+}
+
+func (w *recorder) ids() map[string]bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ids := make(map[string]bool)
+	for _, contents := range w.ranges {
+		for text := range contents {
+			for len(text) >= 37 {
+				ids[text[1:37]] = true
+				text = text[37:]
+			}
+		}
+	}
+	return ids
+}
+
+func (w *recorder) rangesCut() map[string]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	cut := make(map[string]int)
+	for name, contents := range w.ranges {
+		cut[name] = len(contents)
+	}
+	return cut
+}
+
+func TestEverythingReachesBothSinks(t *testing.T) {
+	w := newWorld(t)
+	w.publish(0, 3000)
+	m := w.start(w.module())
+	defer w.stop(m)
+	w.publish(3000, 2000)
+	w.publish(100, 50) // a client that got no answer sends again
+	w.caughtUp(m)
+	w.check(m)
+	if err := m.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := m.buffered.Load(); n != 0 {
+		t.Errorf("%d bytes still accounted for", n)
+	}
+}
+
+// TestStoppedAnywhereNothingIsLostOrCutTwice interrupts the work at each point between ledger and sinks.
+func TestStoppedAnywhereNothingIsLostOrCutTwice(t *testing.T) {
+	for _, point := range []string{"before the warehouse", "after the warehouse", "before the lake", "after the lake"} {
+		t.Run(point, func(t *testing.T) {
+			w := newWorld(t)
+			m := w.module()
+			reached := make(chan struct{}, 100)
+			hang := func(ctx context.Context) error {
+				reached <- struct{}{}
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			m.warehouse, m.lake = hangingWarehouse{m.warehouse, point, hang}, hangingLake{m.lake, point, hang}
+			w.publish(0, 2000)
+			w.start(m)
+			await(t, reached)
+			w.publish(2000, 500)
+			w.crash(m)
+			w.publish(2500, 500)
+
+			next := w.start(w.module())
+			defer w.stop(next)
+			w.caughtUp(next)
+			w.check(next)
+		})
+	}
+}
+
+func await(t *testing.T, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(30 * time.Second):
+		t.Fatal("did not happen within 30 s")
+	}
+}
+
+type hangingWarehouse struct {
+	warehouseSink
+	point string
+	hang  func(context.Context) error
+}
+
+func (h hangingWarehouse) Write(ctx context.Context, r ledger.Range, b *sink.Batch) error {
+	if h.point == "before the warehouse" {
+		return h.hang(ctx)
+	}
+	err := h.warehouseSink.Write(ctx, r, b)
+	if h.point == "after the warehouse" {
+		return errors.Join(err, h.hang(ctx))
+	}
+	return err
+}
+
+type hangingLake struct {
+	lakeSink
+	point string
+	hang  func(context.Context) error
+}
+
+func (h hangingLake) Write(ctx context.Context, r ledger.Range, b *sink.Batch) ([]lake.FileInfo, error) {
+	if h.point == "before the lake" {
+		return nil, h.hang(ctx)
+	}
+	files, err := h.lakeSink.Write(ctx, r, b)
+	if h.point == "after the lake" {
+		return nil, errors.Join(err, h.hang(ctx))
+	}
+	return files, err
+}
+
+func TestTwoConsumersAndARebalanceInMidRange(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.RevokeTimeout = 100 * time.Millisecond
+	w.cfg.BatchEvents = 100
+	a := w.module()
+	entered := make(chan struct{}, 1000)
+	var held sync.Once
+	release := make(chan struct{})
+	w.warehouse.setHook(func(ctx context.Context, _ ledger.Range) error {
+		hold := false
+		held.Do(func() { hold = true })
+		if hold {
+			entered <- struct{}{}
+			select {
+			case <-release:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	w.publish(0, 2000)
+	w.start(a)
+	await(t, entered)
+	b := w.start(w.module())
+	w.publish(2000, 2000)
+	w.caughtUp(b)
+	close(release)
+	w.check(b)
+	w.stop(a)
+	w.publish(4000, 1000)
+	w.caughtUp(b)
+	w.check(b)
+	w.stop(b)
+}
+
+func TestAFencedWorkerClaimsItsPartitionAgain(t *testing.T) {
+	w := newWorld(t)
+	m := w.start(w.module())
+	defer w.stop(m)
+	w.publish(0, 500)
+	w.caughtUp(m)
+	for p := range int32(partitions) {
+		if _, _, _, err := m.Ledger().Claim(t.Context(), topic, p, "somebody else", 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.publish(500, 500)
+	w.caughtUp(m)
+	w.check(m)
+	if n := testutil.ToFloat64(m.metrics.fenced); n == 0 {
+		t.Error("nobody was fenced")
+	}
+}
+
+func TestTransientFailuresAreRepeated(t *testing.T) {
+	w := newWorld(t)
+	var mu sync.Mutex
+	failures := 5
+	w.warehouse.setHook(func(context.Context, ledger.Range) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if failures > 0 {
+			failures--
+			return errors.New("connection refused")
+		}
+		return nil
+	})
+	m := w.start(w.module())
+	defer w.stop(m)
+	w.publish(0, 1000)
+	w.caughtUp(m)
+	w.check(m)
+	if n := testutil.ToFloat64(m.metrics.retries.WithLabelValues("warehouse")); n != 5 {
+		t.Errorf("%v retries, want 5", n)
+	}
+}
+
+func TestWhatIsNoEventBecomesADeadLetter(t *testing.T) {
+	w := newWorld(t)
+	m := w.start(w.module())
+	defer w.stop(m)
+	w.publish(0, 100)
+	good, bad := event(1000), event(1001)
+	bad.Country = "nowhere"
+	goodJSON, err := protojson.Marshal(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	badProto, err := proto.Marshal(bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := func(v string) []kgo.RecordHeader {
+		return []kgo.RecordHeader{{Key: ingestv1.HeaderContentType, Value: []byte(v)}}
+	}
+	client, err := w.newClient(kgo.DefaultProduceTopic(topic), kgo.ConsumeTopics(ingestv1.TopicDeadLetters))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.ProduceSync(t.Context(),
+		&kgo.Record{Value: goodJSON, Headers: header("application/json")},
+		&kgo.Record{Value: badProto},
+		&kgo.Record{Value: []byte("{"), Headers: header("application/json")},
+		&kgo.Record{Value: []byte("\xff\xff"), Key: []byte("k")},
+		&kgo.Record{Value: []byte("x"), Headers: header("text/\xff")},
+	).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	w.published[good.EventId] = true
+	w.caughtUp(m)
+	w.check(m)
+	reasons := make(map[string]int)
+	for len(reasons) < 4 {
+		fetches := client.PollFetches(t.Context())
+		if err := fetches.Err(); err != nil {
+			t.Fatal(err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			var letter ingestv1.DeadLetter
+			if err := proto.Unmarshal(r.Value, &letter); err != nil {
+				t.Error(err)
+			}
+			if letter.Topic != topic || letter.RefusedAt == 0 || len(letter.Value) == 0 {
+				t.Errorf("letter %v", &letter)
+			}
+			for _, reason := range []watchevent.Reason{watchevent.ReasonInvalid, watchevent.ReasonNotJSON, watchevent.ReasonNotProto, watchevent.ReasonContentType} {
+				if len(letter.Reason) > len(reason) && letter.Reason[:len(reason)] == string(reason) {
+					reasons[string(reason)]++
+				}
+			}
+		})
+	}
+	for reason, n := range reasons {
+		if n != 1 || testutil.ToFloat64(m.metrics.dead.WithLabelValues(reason)) != 1 {
+			t.Errorf("%d letters for %s", n, reason)
+		}
+	}
+}
+
+func TestAReplacedLogIsRefused(t *testing.T) {
+	w := newWorld(t)
+	m := w.start(w.module())
+	w.publish(0, 1000)
+	w.caughtUp(m)
+	w.stop(m)
+
+	w.cluster = newCluster(t)
+	w.openPublisher()
+	w.publish(1000, 10)
+	before := len(w.warehouse.ids())
+	m = w.start(w.module())
+	defer w.stop(m)
+	deadline := time.Now().Add(30 * time.Second)
+	for m.Ready(t.Context()) == nil {
+		if time.Now().After(deadline) {
+			t.Fatal("still ready with a log that is not the ledger's")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if after := len(w.warehouse.ids()); after != before {
+		t.Errorf("%d events of the new log were stored", after-before)
+	}
+}
+
+func TestALostLedgerContinuesAfterTheLake(t *testing.T) {
+	w := newWorld(t)
+	m := w.start(w.module())
+	w.publish(0, 1000)
+	w.caughtUp(m)
+	w.stop(m)
+
+	fresh, err := db.Open(t.Context(), "sqlite:"+t.TempDir()+"/fresh.db", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := fresh.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	w.db = fresh
+	m = w.start(w.module())
+	w.publish(1000, 1000)
+	w.caughtUp(m)
+	w.stop(m)
+	set, err := events.Open(t.Context(), w.lake)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := set.Count(t.Context()); err != nil || c.Rows != 2000 || c.Events != 2000 {
+		t.Errorf("count %+v (%v)", c, err)
+	}
+}
+
+func TestASlowSinkMakesLagAndNotMemory(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.BatchBytes, w.cfg.BatchEvents = 64<<10, 200
+	w.cfg.BufferBytes = 256 << 10
+	blocked, release := make(chan struct{}, 100), make(chan struct{})
+	w.warehouse.setHook(func(ctx context.Context, _ ledger.Range) error {
+		blocked <- struct{}{}
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	const n = 30_000
+	w.publish(0, n)
+	m := w.start(w.module())
+	defer w.stop(m)
+	await(t, blocked)
+	deadline := time.Now().Add(30 * time.Second)
+	for testutil.ToFloat64(m.metrics.throttled) == 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("fetching was never throttled")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	// One poll may overshoot, by maxPoll records of some 300 bytes.
+	if got, limit := m.buffered.Load(), w.cfg.BufferBytes+maxPoll*400; got > limit {
+		t.Errorf("%d bytes held, at most %d are right", got, limit)
+	}
+	close(release)
+	w.caughtUp(m)
+	w.check(m)
+}
+
+func TestDrainToSaysWhatIsMissing(t *testing.T) {
+	w := newWorld(t)
+	m := w.start(w.module())
+	defer w.stop(m)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	err := m.DrainTo(ctx, map[int32]int64{2: 41})
+	if !errors.Is(err, context.DeadlineExceeded) || !errorsContain(err, "partition 2 is through offset -1 of 41") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func errorsContain(err error, text string) bool {
+	return err != nil && strings.Contains(err.Error(), text)
+}
