@@ -104,20 +104,23 @@ func (q *Query) FromPopular(count int) {
 			}
 		}
 	}
-	for _, row := range popular {
+	for i, row := range popular {
 		if count <= 0 {
 			return
 		}
-		c := Candidate{Row: row, Source: Popular, Subject: view.None}
-		if best > 0 {
-			allTime, _ := q.Picture.Popularity(row)
-			c.Score = allTime / best
+		// Titles nobody has watched keep the order they stand in.
+		c := Candidate{Row: row, Source: Popular, Subject: view.None, Score: unwatched / float32(1+i)}
+		if allTime, _ := q.Picture.Popularity(row); allTime > 0 {
+			c.Score = max(c.Score, allTime/best)
 		}
 		if q.Add(c) {
 			count--
 		}
 	}
 }
+
+// unwatched is the score of the first of the titles nobody has watched.
+const unwatched = 1e-6
 
 // FromNew adds up to count titles that entered the service no longer than maxAge microseconds ago, the latest first. Its
 // score falls from 1 now to 0 at maxAge. With coldOnly, titles the release knows are left out: others find those.
