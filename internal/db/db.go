@@ -43,19 +43,15 @@ type DB struct {
 // when missing), postgres://… or postgresql://… a server. It fails when the engine cannot be reached. Errors never
 // contain the password.
 func Open(ctx context.Context, url, dataDir string) (*DB, error) {
-	scheme, rest, ok := strings.Cut(url, ":")
-	if !ok {
-		return nil, errors.New("database URL has no scheme: " + validURLs)
+	engine, rest, err := parseURL(url)
+	if err != nil {
+		return nil, err
 	}
 	var d *DB
-	var err error
-	switch scheme {
-	case "sqlite":
+	if engine == SQLite {
 		d, err = openSQLite(ctx, rest, dataDir)
-	case "postgres", "postgresql":
+	} else {
 		d, err = openPostgres(ctx, url)
-	default:
-		return nil, fmt.Errorf("database URL has the unknown scheme %q: %s", scheme, validURLs)
 	}
 	if err != nil {
 		return nil, err
@@ -64,6 +60,27 @@ func Open(ctx context.Context, url, dataDir string) (*DB, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
+}
+
+// CheckURL says what is wrong with a database URL, without opening it.
+func CheckURL(url string) error {
+	_, _, err := parseURL(url)
+	return err
+}
+
+// parseURL gives the engine a URL names and what follows its scheme.
+func parseURL(url string) (Engine, string, error) {
+	scheme, rest, ok := strings.Cut(url, ":")
+	if !ok {
+		return "", "", errors.New("database URL has no scheme: " + validURLs)
+	}
+	switch scheme {
+	case "sqlite":
+		return SQLite, rest, nil
+	case "postgres", "postgresql":
+		return Postgres, rest, nil
+	}
+	return "", "", fmt.Errorf("database URL has the unknown scheme %q: %s", scheme, validURLs)
 }
 
 // Engine says which kind of database this is. (Dialect is bun's, so that a *DB is a bun.IDB.)

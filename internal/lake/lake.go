@@ -47,25 +47,41 @@ type Lake struct {
 // Open opens the lake at a URL: file:///DIR (made when missing), s3://BUCKET?region=…&prefix=…, gs://BUCKET?prefix=… or
 // mem:// (its content dies with the process). Query parameters are those of gocloud.dev/blob.
 func Open(ctx context.Context, rawURL string) (*Lake, error) {
-	u, err := url.Parse(rawURL)
+	u, err := parseURL(rawURL)
 	if err != nil {
-		return nil, errors.New("lake URL cannot be parsed: use file:///DIR, s3://BUCKET, gs://BUCKET or mem://")
+		return nil, err
 	}
 	switch u.Scheme {
 	case "file":
 		return openDir(u)
 	case "mem":
 		return &Lake{Bucket: memblob.OpenBucket(nil), url: "mem://"}, nil
-	case s3blob.Scheme, gcsblob.Scheme:
+	default:
 		bucket, err := blob.OpenBucket(ctx, rawURL)
 		if err != nil {
 			return nil, fmt.Errorf("open lake %s: %w", u.Redacted(), err)
 		}
 		return &Lake{Bucket: bucket, url: u.Redacted()}, nil
-	default:
-		return nil, fmt.Errorf("lake URL %q has the unknown scheme %q: use file:///DIR, s3://BUCKET, gs://BUCKET or mem://",
-			u.Redacted(), u.Scheme)
 	}
+}
+
+// CheckURL says what is wrong with a lake's URL, without opening it.
+func CheckURL(rawURL string) error {
+	_, err := parseURL(rawURL)
+	return err
+}
+
+func parseURL(rawURL string) (*url.URL, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, errors.New("lake URL cannot be parsed: use file:///DIR, s3://BUCKET, gs://BUCKET or mem://")
+	}
+	switch u.Scheme {
+	case "file", "mem", s3blob.Scheme, gcsblob.Scheme:
+		return u, nil
+	}
+	return nil, fmt.Errorf("lake URL %q has the unknown scheme %q: use file:///DIR, s3://BUCKET, gs://BUCKET or mem://",
+		u.Redacted(), u.Scheme)
 }
 
 // openDir opens a folder. Its attributes are not kept beside the files (no .attrs), so any tool can read the folder.
