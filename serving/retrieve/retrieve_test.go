@@ -43,7 +43,7 @@ func newScene(t *testing.T, released bool) *scene {
 	for g, genre := range []string{"a", "b"} {
 		for i := range 3 {
 			id := fmt.Sprint(genre, i)
-			titles = append(titles, title(id, genre, at()-int64(1000*hour)))
+			titles = append(titles, title(id, genre, at()-1000*hour))
 			v := []float32{.1, .1, float32(i) * .1}
 			v[g] = 1
 			r.TitleIDs, r.Factors = append(r.TitleIDs, id), append(r.Factors, v...)
