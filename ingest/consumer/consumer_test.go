@@ -338,6 +338,16 @@ func await(t *testing.T, c <-chan struct{}) {
 	}
 }
 
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 30 s: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 type hangingWarehouse struct {
 	warehouseSink
 	point string
@@ -398,8 +408,9 @@ func TestTwoConsumersAndARebalanceInMidRange(t *testing.T) {
 	await(t, entered)
 	b := w.start(w.module())
 	w.publish(2000, 2000)
-	w.caughtUp(b)
+	eventually(t, "the second consumer gets partitions", func() bool { return b.assigned() > 0 })
 	close(release)
+	w.caughtUp(b)
 	w.check(b)
 	w.stop(a)
 	w.publish(4000, 1000)
@@ -526,13 +537,7 @@ func TestAReplacedLogIsRefused(t *testing.T) {
 	before := len(w.warehouse.ids())
 	m = w.start(w.module())
 	defer w.stop(m)
-	deadline := time.Now().Add(30 * time.Second)
-	for m.Ready(t.Context()) == nil {
-		if time.Now().After(deadline) {
-			t.Fatal("still ready with a log that is not the ledger's")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	eventually(t, "it is not ready, for the log is not the ledger's", func() bool { return m.Ready(t.Context()) != nil })
 	if after := len(w.warehouse.ids()); after != before {
 		t.Errorf("%d events of the new log were stored", after-before)
 	}
@@ -574,7 +579,10 @@ func TestASlowSinkMakesLagAndNotMemory(t *testing.T) {
 	w.cfg.BufferBytes = 256 << 10
 	blocked, release := make(chan struct{}, 100), make(chan struct{})
 	w.warehouse.setHook(func(ctx context.Context, _ ledger.Range) error {
-		blocked <- struct{}{}
+		select {
+		case blocked <- struct{}{}:
+		default:
+		}
 		select {
 		case <-release:
 			return nil
@@ -587,13 +595,7 @@ func TestASlowSinkMakesLagAndNotMemory(t *testing.T) {
 	m := w.start(w.module())
 	defer w.stop(m)
 	await(t, blocked)
-	deadline := time.Now().Add(30 * time.Second)
-	for testutil.ToFloat64(m.metrics.throttled) == 0 {
-		if time.Now().After(deadline) {
-			t.Fatal("fetching was never throttled")
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	eventually(t, "fetching is throttled", func() bool { return testutil.ToFloat64(m.metrics.throttled) > 0 })
 	// One poll may overshoot, by maxPoll records of some 300 bytes.
 	if got, limit := m.buffered.Load(), w.cfg.BufferBytes+maxPoll*400; got > limit {
 		t.Errorf("%d bytes held, at most %d are right", got, limit)
