@@ -73,8 +73,18 @@ func TestExactAgainstOracle(t *testing.T) {
 	}
 }
 
+// fewerUnderRace returns n, or a sixth of it under the race detector, which makes building many times slower: what it is
+// to find, the tests with several goroutines show.
+func fewerUnderRace(n int) int {
+	if raceEnabled {
+		return n / 6
+	}
+	return n
+}
+
 func TestRecall(t *testing.T) {
-	const n, dim = 12_000, 48
+	const dim = 48
+	n := fewerUnderRace(12_000)
 	for _, metric := range metrics {
 		for _, zipf := range []bool{false, true} {
 			m := newMixture(7, dim, 120, 0.6)
@@ -104,7 +114,8 @@ func TestRecall(t *testing.T) {
 }
 
 func TestFilteredRecall(t *testing.T) {
-	const n, dim = 12_000, 32
+	const dim = 32
+	n := fewerUnderRace(12_000)
 	m := newMixture(11, dim, 100, 0.6)
 	vectors := m.zipfNorms(m.draw(n))
 	queries := m.draw(25)
@@ -138,7 +149,8 @@ func TestFilteredRecall(t *testing.T) {
 
 // TestUnsettledWalk gives a filter that holds what is farthest from the query, so that the walk runs out of budget.
 func TestUnsettledWalk(t *testing.T) {
-	const n, dim = 60_000, 8
+	const dim = 8
+	n := fewerUnderRace(60_000)
 	m := newMixture(13, dim, 40, 0.3)
 	vectors := m.draw(n)
 	query := m.draw(1)
@@ -239,10 +251,11 @@ func TestBuildIsDeterministicWithOneThread(t *testing.T) {
 		}
 		return b.String()
 	}
-	if file(1) != file(1) {
+	first := file(1)
+	if file(1) != first {
 		t.Error("two builds from one seed differ")
 	}
-	if file(1) == file(2) {
+	if file(2) == first {
 		t.Error("the seed makes no difference")
 	}
 }

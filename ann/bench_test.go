@@ -74,6 +74,7 @@ func BenchmarkParallelSearch(b *testing.B) {
 	vectors, queries := benchSet(b, 100_000)
 	ix := build(b, vectors, 64, Options{Kind: HNSW, Int8: true})
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		dst := make([]Neighbor, 0, 10)
 		for i := 0; pb.Next(); i = (i + 1) % 256 {

@@ -19,7 +19,7 @@ func (st *store) scan(group []*scratch, want int, filter Bitmap) error {
 	for lo := 0; lo < st.n; lo += blockRows {
 		hi := min(lo+blockRows, st.n)
 		for _, s := range group {
-			if err := st.scanBlock(s, lo, hi, filter); err != nil {
+			if err := st.scanBlock(s, group[0], lo, hi, filter); err != nil {
 				return err
 			}
 		}
@@ -30,62 +30,61 @@ func (st *store) scan(group []*scratch, want int, filter Bitmap) error {
 	return nil
 }
 
-func (st *store) scanBlock(s *scratch, lo, hi int, filter Bitmap) error {
-	above, integers := st.blockAbove(s, lo, hi)
+func (st *store) scanBlock(s, buf *scratch, lo, hi int, filter Bitmap) error {
+	above, integers := st.blockAbove(s, buf, lo, hi)
 	for _, i := range above {
 		row := uint32(lo) + i
 		if filter != nil && !filter.Has(st.id(row)) {
 			continue
 		}
-		key := uint32(0)
+		key := keyOf(buf.scores[i])
 		if integers {
-			key = keyOfInt(s.ints[i])
-		} else {
-			key = keyOf(s.scores[i])
+			key = keyOfInt(buf.ints[i])
 		}
 		s.top.push(entry(key, row))
 	}
 	return nil
 }
 
-// scoreBlock scores the rows from lo to hi, into s.ints if integers, else into s.scores.
-func (st *store) scoreBlock(s *scratch, lo, hi int) (integers bool) {
+// scoreBlock scores the rows from lo to hi, into buf.ints if integers, else into buf.scores. A batch shares one buf, which
+// then stays in the first-level cache.
+func (st *store) scoreBlock(s, buf *scratch, lo, hi int) (integers bool) {
 	n := hi - lo
 	if s.useInt {
-		ints := s.ints[:n]
+		ints := buf.ints[:n]
 		vec.GemvInt8(ints, st.codes[lo*st.codeStride:hi*st.codeStride], s.codes)
 		if st.codeNorms == nil {
 			return true
 		}
 		norms := st.codeNorms[lo:hi]
 		for i, v := range ints {
-			s.scores[i] = float32(v) - norms[i]*s.norm
+			buf.scores[i] = float32(v) - norms[i]*s.norm
 		}
 		return false
 	}
 	if m := st.rows[lo*st.stride : hi*st.stride]; st.metric == L2 {
-		vec.NegL2Rows(s.scores[:n], m, s.query)
+		vec.NegL2Rows(buf.scores[:n], m, s.query)
 	} else {
-		vec.Gemv(s.scores[:n], m, s.query)
+		vec.Gemv(buf.scores[:n], m, s.query)
 	}
 	return false
 }
 
 // blockAbove scores a block and returns the offsets of the rows nearer than the least kept so far.
-func (st *store) blockAbove(s *scratch, lo, hi int) (above []uint32, integers bool) {
+func (st *store) blockAbove(s, buf *scratch, lo, hi int) (above []uint32, integers bool) {
 	n := hi - lo
-	if st.scoreBlock(s, lo, hi) {
+	if st.scoreBlock(s, buf, lo, hi) {
 		least := int32(math.MinInt32)
 		if s.top.full() {
 			least = intOf(s.top.leastKey())
 		}
-		return s.above[:vec.AboveInt32(s.above, s.ints[:n], least)], true
+		return buf.above[:vec.AboveInt32(buf.above, buf.ints[:n], least)], true
 	}
 	least := float32(math.Inf(-1))
 	if s.top.full() {
 		least = scoreOf(s.top.leastKey())
 	}
-	return s.above[:vec.Above(s.above, s.scores[:n], least)], false
+	return buf.above[:vec.Above(buf.above, buf.scores[:n], least)], false
 }
 
 // scanEligible is scan for one query and few eligible ids: it touches only their vectors.

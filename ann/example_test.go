@@ -63,7 +63,7 @@ func ExampleOpen() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	path := filepath.Join(dir, "items.ann")
 
 	ix, err := ann.Build(context.Background(), factors, 2, ann.Options{Kind: ann.HNSW, Int8: true})
@@ -77,7 +77,7 @@ func ExampleOpen() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	hits, _, err := f.Search([]float32{0, 1}, 1, ann.SearchOptions{}, nil)
 	if err != nil {
 		log.Fatal(err)

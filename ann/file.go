@@ -47,7 +47,7 @@ func syncDir(dir string) error {
 	if err != nil {
 		return fmt.Errorf("ann: write index: %w", err)
 	}
-	defer d.Close() //nolint:errcheck // opened for reading
+	defer func() { _ = d.Close() }() // opened for reading
 	if err := d.Sync(); err != nil {
 		return fmt.Errorf("ann: write index: sync %s: %w", dir, err)
 	}

@@ -83,7 +83,7 @@ func TestFileRoundTrip(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer f.Close()
+			defer func() { _ = f.Close() }()
 			if err := f.Verify(); err != nil {
 				t.Error(err)
 			}
@@ -327,7 +327,7 @@ func TestWriteFileReplacesAndLeavesNothingBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if f.Len() != 50 {
 		t.Errorf("%d vectors", f.Len())
 	}

@@ -50,8 +50,6 @@ func candidateRow(e uint64) uint32 { return uint32(e) >> 1 }
 
 func (p *pool) reset(e []uint64) { p.e, p.n, p.next = e, 0, 0 }
 
-func (p *pool) full() bool { return p.n == len(p.e) }
-
 // leastKey is the key that a candidate must beat to get in; 0, which beats nothing, while there is room.
 func (p *pool) leastKey() uint32 {
 	if p.n < len(p.e) {
@@ -170,7 +168,7 @@ func (w walker) headBlocks(s *scratch, each func(first uint32, keys []uint32)) {
 	for lo := 0; lo < w.head; lo += blockRows {
 		hi := min(lo+blockRows, w.head)
 		keys := s.keys[:hi-lo]
-		if w.scoreBlock(s, lo, hi) {
+		if w.scoreBlock(s, s, lo, hi) {
 			for i := range keys {
 				keys[i] = keyOfInt(s.ints[i])
 			}

@@ -14,7 +14,7 @@ func mapFile(path string) (data []byte, unmap func() error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	defer f.Close() //nolint:errcheck // opened for reading, and the mapping outlives the descriptor
+	defer func() { _ = f.Close() }() // opened for reading, and the mapping outlives the descriptor
 	info, err := f.Stat()
 	if err != nil {
 		return nil, nil, err

@@ -66,18 +66,19 @@ func (in *inserter) adopt(u uint32, parent []uint32) (from uint32, ok bool) {
 	return 0, false
 }
 
-// maxHead bounds the head of an index: 4096 rows of 64 components cost about 10 us to score.
-const maxHead = 4096
+// headLen bounds the head of an index of n vectors: 3% of all, but not so few that the next best are missed, nor so many
+// that scoring them is no longer a small part of a search: 4096 rows of 64 components cost about 10 us.
+func headLen(n int) int { return min(max(n/32, 1024), 4096, n/4) }
 
-// headRows returns the rows of the head, the longest first: those more than half as long again as the median, 3% of
-// all at most, in whole words of a bitmap.
+// headRows returns the rows of the head, the longest first: those more than half as long again as the median, headLen
+// at most, in whole words of a bitmap.
 func (st *store) headRows() []uint32 {
 	norms := make([]float32, st.n)
 	for i := range norms {
 		norms[i] = vec.Dot(st.row(i), st.row(i))
 	}
 	var top topK
-	top.reset(min(st.n/32, maxHead))
+	top.reset(headLen(st.n))
 	if top.k == 0 {
 		return nil
 	}
