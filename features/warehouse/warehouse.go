@@ -73,19 +73,35 @@ func parse(text string) (target, error) {
 	return target{}, fmt.Errorf("warehouse.url %q has no known scheme; valid are embedded:[DIR], clickhouse://host/database, http://host/database and https://host/database", redact(text))
 }
 
-// redact takes the password out of a URL.
+// redact takes the password out of a URL, wherever clickhouse-go would look for one.
 func redact(text string) string {
 	u, err := url.Parse(text)
 	if err != nil {
 		scheme, _, _ := strings.Cut(text, ":")
 		return scheme + ":…"
 	}
+	if query := u.Query(); query.Has("password") {
+		query.Set("password", "xxxxx")
+		u.RawQuery = query.Encode()
+	}
 	return u.Redacted()
 }
 
-// scrub is the error's text without the URL, which the url package puts into it with its password.
+// scrub is the error's text without the URL and the password in it.
 func scrub(err error, text string) string {
-	return strings.ReplaceAll(err.Error(), text, redact(text))
+	out := strings.ReplaceAll(err.Error(), text, redact(text))
+	u, perr := url.Parse(text)
+	if perr != nil {
+		// Where the URL ends and a password with unescaped characters begins, nobody can tell.
+		return "it is no valid URL; characters other than letters and digits in a password must be percent-encoded"
+	}
+	if password, set := u.User.Password(); set && password != "" {
+		out = strings.ReplaceAll(out, password, "xxxxx")
+	}
+	if password := u.Query().Get("password"); password != "" {
+		out = strings.ReplaceAll(out, password, "xxxxx")
+	}
+	return out
 }
 
 // Warehouse is an open warehouse.

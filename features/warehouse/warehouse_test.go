@@ -328,8 +328,11 @@ func TestURLs(t *testing.T) {
 	for url, want := range map[string]string{
 		"duckdb:x":                              "embedded:[DIR], clickhouse://",
 		"":                                      "no known scheme",
-		"clickhouse://u:hunter2@h:9000/d?x=%zz": "cannot be read",
-		"mysql://u:hunter2@h":                   "no known scheme",
+		"clickhouse://u:hunter2@h:90x00/d":      "cannot be read",
+		"clickhouse://u:hunt\"er2:hunter2/@h/d": "percent-encoded",
+		"clickhouse://u:hunter2@h:9000/d?dial_timeout=x":        "dial timeout",
+		"clickhouse://h:9000/d?password=hunter2&dial_timeout=x": "dial timeout",
+		"mysql://u:hunter2@h":                                   "no known scheme",
 	} {
 		cfg := DefaultConfig()
 		cfg.URL = url
