@@ -1,6 +1,6 @@
 // Package events is the one reader of watch events over the lake. Everything that reads the lake's events goes through
 // it, because the raw files may hold an event more than once: a client that got no answer sends its events again, and
-// both copies stay. The reader yields each event_id once, the copy that was received first.
+// both copies stay. The reader yields each event_id once, the copy that came first in the log.
 //
 // Layout: `events/dt=YYYY-MM-DD/p<partition>-<first>-<last>.parquet`, where dt is the UTC date of received_at, so a day
 // that is over is never reopened, whatever arrives late. A range of the log becomes one file a date it touches and one

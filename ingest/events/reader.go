@@ -172,8 +172,7 @@ func (s *Set) verify(ctx context.Context, f File) error {
 }
 
 // Events yields every event once, day by day of received_at, within a day partition by partition in log order. Of an
-// event with copies it is the one received first (then the one of the lower partition and offset), as in the
-// warehouse's events view. A row is valid until the next one. It stops at the first error.
+// event with copies it is the one that came first in the log, as in the warehouse's events view. A row is valid until the next one. It stops at the first error.
 func (s *Set) Events(ctx context.Context) iter.Seq2[*Row, error] {
 	return func(yield func(*Row, error) bool) {
 		_, repeated, err := s.duplicates(ctx)
@@ -186,7 +185,7 @@ func (s *Set) Events(ctx context.Context) iter.Seq2[*Row, error] {
 		}
 		for r, err := range s.Raw(ctx) {
 			if err == nil && len(repeated) > 0 {
-				if first, ok := repeated[r.EventID]; ok && first != (place{r.ReceivedAt, r.KafkaPartition, r.KafkaOffset}) {
+				if first, ok := repeated[r.EventID]; ok && first != (place{r.KafkaPartition, r.KafkaOffset}) {
 					continue
 				}
 			}
@@ -212,13 +211,15 @@ func (s *Set) Raw(ctx context.Context) iter.Seq2[*Row, error] {
 
 // place tells the copies of one event apart and orders them.
 type place struct {
-	receivedAt int64
-	partition  int32
-	offset     int64
+	partition int32
+	offset    int64
 }
 
+// nowhere is the place of a copy that was not looked for yet.
+var nowhere = place{partition: -1}
+
 func (p place) before(q place) bool {
-	return cmp.Or(cmp.Compare(p.receivedAt, q.receivedAt), cmp.Compare(p.partition, q.partition), cmp.Compare(p.offset, q.offset)) < 0
+	return cmp.Or(cmp.Compare(p.partition, q.partition), cmp.Compare(p.offset, q.offset)) < 0
 }
 
 type idRow struct {
@@ -227,7 +228,6 @@ type idRow struct {
 
 type placeRow struct {
 	EventID        [16]byte `parquet:"event_id,uuid"`
-	ReceivedAt     int64    `parquet:"received_at,timestamp(microsecond)"`
 	KafkaPartition int32    `parquet:"kafka_partition"`
 	KafkaOffset    int64    `parquet:"kafka_offset"`
 }
@@ -253,7 +253,7 @@ func (s *Set) duplicates(ctx context.Context) (copies int64, repeated map[[16]by
 				}
 				if !seen.add(r.EventID) {
 					copies++
-					repeated[r.EventID] = place{}
+					repeated[r.EventID] = nowhere
 				}
 			}
 		}
@@ -275,8 +275,8 @@ func (s *Set) findFirst(ctx context.Context, repeated map[[16]byte]place) error 
 			if !ok {
 				continue
 			}
-			at := place{r.ReceivedAt, r.KafkaPartition, r.KafkaOffset}
-			if best == (place{}) || at.before(best) {
+			at := place{r.KafkaPartition, r.KafkaOffset}
+			if best == nowhere || at.before(best) {
 				repeated[r.EventID] = at
 			}
 		}
