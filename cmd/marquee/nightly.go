@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"marquee/internal/app"
+	"marquee/serving/state"
+	"marquee/training/nightly"
+)
+
+type nightlyCommand struct {
+	AsOf asOf `help:"An RFC 3339 instant, or max-event for the time of the last event; the wall clock when not given." placeholder:"T"`
+	JSON bool `help:"Print JSON."`
+}
+
+// errRefused makes the exit code say what the summary says.
+var errRefused = errors.New("the gate refused the release; the one before stays in use")
+
+// Run makes one nightly run and prints what came of it.
+func (n nightlyCommand) Run(c *console) (err error) {
+	e, err := c.open(beside)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	if err := e.drainLog(c.ctx); err != nil {
+		return err
+	}
+	at, err := n.AsOf.instant(func() (time.Time, error) { return e.builder().MaxEvent(c.ctx) })
+	if err != nil {
+		return err
+	}
+	summary, err := e.nightly(c, at)
+	if err != nil {
+		return err
+	}
+	if n.JSON {
+		err = printJSON(c.stdout, summary)
+	} else {
+		err = printSummary(c, summary)
+	}
+	if err == nil && !summary.Promoted {
+		err = errRefused
+	}
+	return err
+}
+
+// nightly makes one run on open engines.
+func (e *engines) nightly(c *console, at time.Time) (*nightly.Summary, error) {
+	if err := nightly.Migrate(c.ctx, e.db); err != nil {
+		return nil, err
+	}
+	p := &nightly.Pipeline{
+		Config: e.settings.Training.Nightly, Recipe: nightly.Recipe{ALS: e.settings.Training.ALS},
+		DB: e.db, Lake: e.lake, Features: snapshots{e.builder()}, Registry: e.registry.As("nightly"),
+		Staging: e.scratch("staging"), Version: buildVersion(), Log: e.log,
+	}
+	var bar *progress
+	p.Progress = func(step string, done, total int64) {
+		if done == 0 || bar == nil {
+			if bar != nil {
+				bar.end()
+			}
+			bar = newProgress(c.stderr, e.log, step, total)
+		}
+		bar.set(done)
+	}
+	s, err := p.Run(c.ctx, at)
+	if bar != nil {
+		bar.end()
+	}
+	return s, err
+}
+
+// drainLog waits until everything that is on the broker is in the warehouse and the lake, with a consumer of this
+// process's own beside those that run elsewhere.
+func (e *engines) drainLog(ctx context.Context) (err error) {
+	w, err := wire(e, state.WallClock{}, []string{"ingest", "features"})
+	if err != nil {
+		return err
+	}
+	group := app.NewGroup(e.log, e.settings.Drain, w.modules...)
+	if err := group.Start(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, group.Stop()) }()
+	return errors.Join(w.consumer.CaughtUp(ctx), w.titles.CaughtUp(ctx))
+}
+
+func printSummary(c *console, s *nightly.Summary) error {
+	verdict := "promoted"
+	if !s.Promoted {
+		verdict = "refused"
+	}
+	fmt.Fprintf(c.stdout, "release %s as of %s: %s\n", s.Bundle, s.AsOf.Format(time.RFC3339), verdict)
+	for _, reason := range s.Gate.Reasons {
+		fmt.Fprintf(c.stdout, "  %s\n", reason)
+	}
+	fmt.Fprintf(c.stdout, "protocol %s, cut at %s, %d profiles\n\n", s.Protocol, s.CutAt.Format(time.RFC3339), s.Users)
+	var names []string
+	for _, metrics := range s.Metrics {
+		for name := range metrics {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	var rows [][]string
+	for _, model := range []string{"als", "popular", "popular_decayed", "incumbent"} {
+		if metrics, ok := s.Metrics[model]; ok {
+			row := []string{model}
+			for _, name := range names {
+				row = append(row, fmt.Sprintf("%.4f", metrics[name]))
+			}
+			rows = append(rows, row)
+		}
+	}
+	if err := printTable(c.stdout, append([]string{"MODEL"}, upper(names)...), rows); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.stdout)
+	for _, x := range s.Comparisons {
+		d := x.Difference
+		fmt.Fprintf(c.stdout, "als against %s: NDCG@10 %+.4f, %.0f%% interval %+.4f to %+.4f\n", x.Against, d.Mean, 100*d.Level, d.Low, d.High)
+	}
+	if len(s.Resumed) > 0 {
+		fmt.Fprintf(c.stdout, "taken from an earlier run of the same: %s\n", strings.Join(s.Resumed, ", "))
+	}
+	return nil
+}
+
+func upper(names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = strings.ToUpper(n)
+	}
+	return out
+}

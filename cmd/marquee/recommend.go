@@ -1,0 +1,255 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+
+	"connectrpc.com/connect"
+
+	"marquee/internal/app"
+	"marquee/internal/datadir"
+	servingv1 "marquee/serving/v1"
+	"marquee/serving/v1/servingv1connect"
+)
+
+// asking are the flags of the commands that ask for recommendations.
+type asking struct {
+	Server  string  `help:"Base URL of a running service; without it the one on this data folder is asked, or the engines are opened." placeholder:"URL"`
+	Country string  `help:"Country of the viewer, ISO 3166-1 alpha-2." placeholder:"CC"`
+	MaxAge  *uint32 `help:"Show nothing fit only for more than this age." placeholder:"YEARS"`
+	AsOf    asOf    `help:"Answer as if it were this instant: an RFC 3339 time, or max-event. Only without a running service." placeholder:"T"`
+	JSON    bool    `help:"Print JSON."`
+}
+
+func (a asking) viewer(profile string) *servingv1.Viewer {
+	return &servingv1.Viewer{ProfileId: profile, Country: a.Country, MaxMaturityAge: a.MaxAge}
+}
+
+// recommender is what answers: a service's client, or the service itself in this process.
+type recommender interface {
+	Recommend(context.Context, *connect.Request[servingv1.RecommendRequest]) (*connect.Response[servingv1.RecommendResponse], error)
+	SimilarTitles(context.Context, *connect.Request[servingv1.SimilarTitlesRequest]) (*connect.Response[servingv1.SimilarTitlesResponse], error)
+	HomePage(context.Context, *connect.Request[servingv1.HomePageRequest]) (*connect.Response[servingv1.HomePageResponse], error)
+}
+
+// ask finds who answers and lets use ask them.
+func (a asking) ask(c *console, use func(recommender) error) (err error) {
+	address := a.Server
+	if address == "" {
+		s, err := c.load(os.Environ())
+		if err != nil {
+			return err
+		}
+		owner, held, err := datadir.Peek(s.DataDir)
+		if err != nil {
+			return err
+		}
+		if held {
+			address = owner.Address
+		}
+	}
+	if address != "" {
+		if a.AsOf.maxEvent || !a.AsOf.at.IsZero() {
+			return usageError{fmt.Errorf("--as-of cannot be given to the running service at %s: it serves at its own", address)}
+		}
+		return use(servingv1connect.NewRecommendationServiceClient(http.DefaultClient, address))
+	}
+	e, err := c.open(beside)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	clock, err := e.clock(c.ctx, a.AsOf)
+	if err != nil {
+		return err
+	}
+	w, err := wire(e, clock, []string{"recommend"})
+	if err != nil {
+		return err
+	}
+	group := app.NewGroup(e.log, e.settings.Drain, w.modules...)
+	if err := group.Start(c.ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, group.Stop()) }()
+	if err := group.AwaitReady(c.ctx); err != nil {
+		return err
+	}
+	return use(w.serving.Service())
+}
+
+// titleJSON is a recommendation as --json prints it; its keys are part of the command's contract.
+type titleJSON struct {
+	TitleID string   `json:"title_id"`
+	Name    string   `json:"name"`
+	Score   float64  `json:"score"`
+	Reason  string   `json:"reason"`
+	Source  string   `json:"source"`
+	Year    int32    `json:"year,omitempty"`
+	Genres  []string `json:"genres,omitempty"`
+}
+
+type answerJSON struct {
+	RequestID   string                 `json:"request_id"`
+	Titles      []titleJSON            `json:"titles"`
+	Degraded    []string               `json:"degraded,omitempty"`
+	Bundle      string                 `json:"bundle,omitempty"`
+	Explanation *servingv1.Explanation `json:"explanation,omitempty"`
+}
+
+func titlesJSON(titles []*servingv1.Recommendation) []titleJSON {
+	out := make([]titleJSON, len(titles))
+	for i, t := range titles {
+		out[i] = titleJSON{t.GetTitleId(), t.GetName(), t.GetScore(), t.GetReason(), t.GetSource(), t.GetYear(), t.GetGenres()}
+	}
+	return out
+}
+
+func printTitles(c *console, titles []*servingv1.Recommendation) error {
+	rows := make([][]string, len(titles))
+	for i, t := range titles {
+		rows[i] = []string{fmt.Sprint(i + 1), t.GetTitleId(), t.GetName(), strings.Join(t.GetGenres(), ", "), fmt.Sprintf("%.3f", t.GetScore()), t.GetReason()}
+	}
+	return printTable(c.stdout, []string{"#", "TITLE", "NAME", "GENRES", "SCORE", "WHY"}, rows)
+}
+
+func printDegraded(c *console, steps []string) {
+	if len(steps) > 0 {
+		fmt.Fprintf(c.stderr, "answered with less: %s\n", strings.Join(steps, ", "))
+	}
+}
+
+type recommendCommand struct {
+	asking
+	Profile string `required:"" help:"The profile's id." placeholder:"ID"`
+	Count   uint32 `help:"How many titles." default:"20"`
+	Explain bool   `help:"Also say how each title came about."`
+}
+
+// Run asks for a list.
+func (r recommendCommand) Run(c *console) error {
+	return r.ask(c, func(to recommender) error {
+		resp, err := to.Recommend(c.ctx, connect.NewRequest(&servingv1.RecommendRequest{Viewer: r.viewer(r.Profile), Count: r.Count, Explain: r.Explain}))
+		if err != nil {
+			return fmt.Errorf("recommend for %s: %w", r.Profile, err)
+		}
+		m := resp.Msg
+		if r.JSON {
+			return printJSON(c.stdout, answerJSON{m.GetRequestId(), titlesJSON(m.GetTitles()), m.GetDegraded(), m.GetBundleId(), m.GetExplanation()})
+		}
+		printDegraded(c, m.GetDegraded())
+		if err := printTitles(c, m.GetTitles()); err != nil || !r.Explain {
+			return err
+		}
+		return printExplanation(c, m)
+	})
+}
+
+func printExplanation(c *console, m *servingv1.RecommendResponse) error {
+	x := m.GetExplanation()
+	fmt.Fprintf(c.stdout, "\nrelease %s, %d titles of history, search: %s\n", m.GetBundleId(), x.GetHistoryLength(), x.GetSearchPlan())
+	for _, stage := range []string{"retrieve", "filter", "rank", "arrange", "explain"} {
+		if ms, ok := x.GetStageMs()[stage]; ok {
+			fmt.Fprintf(c.stdout, "  %-9s %.3f ms\n", stage, ms)
+		}
+	}
+	for _, reason := range sortedKeys(x.GetFiltered()) {
+		fmt.Fprintf(c.stdout, "  taken out: %s %d\n", reason, x.GetFiltered()[reason])
+	}
+	var rows [][]string
+	for _, t := range x.GetTitles() {
+		for _, from := range t.GetContributions() {
+			rows = append(rows, []string{t.GetTitleId(), from.GetName(), fmt.Sprintf("%+.3f", from.GetScore())})
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(c.stdout)
+	return printTable(c.stdout, []string{"TITLE", "BECAUSE OF", "ADDS"}, rows)
+}
+
+func sortedKeys(m map[string]uint32) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+type similarCommand struct {
+	asking
+	Title string `required:"" help:"The title's id." placeholder:"ID"`
+	Count uint32 `help:"How many titles." default:"20"`
+}
+
+// Run asks for a title's neighbours.
+func (s similarCommand) Run(c *console) error {
+	return s.ask(c, func(to recommender) error {
+		// Without a profile the hard filters are those of anybody in the country given.
+		resp, err := to.SimilarTitles(c.ctx, connect.NewRequest(&servingv1.SimilarTitlesRequest{TitleId: s.Title, Count: s.Count}))
+		if err != nil {
+			return fmt.Errorf("similar to %s: %w", s.Title, err)
+		}
+		m := resp.Msg
+		if s.JSON {
+			return printJSON(c.stdout, answerJSON{RequestID: m.GetRequestId(), Titles: titlesJSON(m.GetTitles()), Degraded: m.GetDegraded(), Bundle: m.GetBundleId()})
+		}
+		printDegraded(c, m.GetDegraded())
+		return printTitles(c, m.GetTitles())
+	})
+}
+
+type homeCommand struct {
+	asking
+	Profile string `required:"" help:"The profile's id." placeholder:"ID"`
+	Rows    uint32 `help:"Rows at most." default:"10"`
+	RowSize uint32 `help:"Titles a row at most." default:"10"`
+}
+
+type rowJSON struct {
+	Kind    string      `json:"kind"`
+	Heading string      `json:"heading"`
+	Subject string      `json:"subject,omitempty"`
+	Titles  []titleJSON `json:"titles"`
+}
+
+type homeJSON struct {
+	RequestID string    `json:"request_id"`
+	Rows      []rowJSON `json:"rows"`
+	Degraded  []string  `json:"degraded,omitempty"`
+	Bundle    string    `json:"bundle,omitempty"`
+}
+
+// Run asks for a home page.
+func (h homeCommand) Run(c *console) error {
+	return h.ask(c, func(to recommender) error {
+		resp, err := to.HomePage(c.ctx, connect.NewRequest(&servingv1.HomePageRequest{Viewer: h.viewer(h.Profile), Rows: h.Rows, RowSize: h.RowSize}))
+		if err != nil {
+			return fmt.Errorf("home page of %s: %w", h.Profile, err)
+		}
+		m := resp.Msg
+		if h.JSON {
+			out := homeJSON{RequestID: m.GetRequestId(), Rows: []rowJSON{}, Degraded: m.GetDegraded(), Bundle: m.GetBundleId()}
+			for _, r := range m.GetRows() {
+				out.Rows = append(out.Rows, rowJSON{r.GetKind(), r.GetHeading(), r.GetSubject(), titlesJSON(r.GetTitles())})
+			}
+			return printJSON(c.stdout, out)
+		}
+		printDegraded(c, m.GetDegraded())
+		for _, r := range m.GetRows() {
+			fmt.Fprintf(c.stdout, "%s\n", r.GetHeading())
+			for _, t := range r.GetTitles() {
+				fmt.Fprintf(c.stdout, "  %-12s %s\n", t.GetTitleId(), t.GetName())
+			}
+			fmt.Fprintln(c.stdout)
+		}
+		return nil
+	})
+}

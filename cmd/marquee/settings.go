@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"marquee/catalog"
+	"marquee/features"
+	"marquee/features/warehouse"
+	"marquee/ingest"
+	"marquee/ingest/broker"
+	"marquee/internal/config"
+	"marquee/internal/db"
+	"marquee/internal/lake"
+	"marquee/internal/rpc"
+	"marquee/internal/telemetry"
+	"marquee/serving"
+	"marquee/training/als"
+	"marquee/training/nightly"
+)
+
+// settings are all settings there are; config.example.yaml lists and explains them, and a test holds the two together.
+type settings struct {
+	DataDir   string           `koanf:"data_dir"`
+	Modules   []string         `koanf:"modules"`
+	Drain     time.Duration    `koanf:"drain"`
+	RPC       rpc.Config       `koanf:"rpc"`
+	Telemetry telemetry.Config `koanf:"telemetry"`
+	Broker    broker.Config    `koanf:"broker"`
+	Warehouse warehouse.Config `koanf:"warehouse"`
+	Lake      storeSettings    `koanf:"lake"`
+	Models    storeSettings    `koanf:"models"`
+	Database  databaseSettings `koanf:"database"`
+	Catalog   catalog.Config   `koanf:"catalog"`
+	Ingest    ingest.Config    `koanf:"ingest"`
+	Features  features.Config  `koanf:"features"`
+	Training  trainingSettings `koanf:"training"`
+	Serving   serving.Config   `koanf:"serving"`
+}
+
+// storeSettings name a folder or an object store. An empty URL is a folder in the data folder.
+type storeSettings struct {
+	URL string `koanf:"url"`
+}
+
+type databaseSettings struct {
+	URL string `koanf:"url"`
+}
+
+type trainingSettings struct {
+	ALS     als.Config     `koanf:"als"`
+	Nightly nightly.Config `koanf:"nightly"`
+}
+
+func defaultSettings() settings {
+	return settings{
+		DataDir: "data", Modules: []string{"all"}, Drain: 20 * time.Second,
+		RPC: rpc.DefaultConfig(), Telemetry: telemetry.DefaultConfig(),
+		Broker: broker.DefaultConfig(), Warehouse: warehouse.DefaultConfig(), Database: databaseSettings{URL: "sqlite:"},
+		Catalog: catalog.DefaultConfig(), Ingest: ingest.DefaultConfig(), Features: features.DefaultConfig(),
+		Training: trainingSettings{ALS: als.DefaultConfig(), Nightly: nightly.DefaultConfig()},
+		Serving:  serving.DefaultConfig(),
+	}
+}
+
+// Validate says everything that is wrong with the settings.
+func (s settings) Validate() error {
+	errs := []error{
+		s.RPC.Validate(), s.Telemetry.Validate(), s.Broker.Validate(), s.Warehouse.Validate(), s.Catalog.Validate(),
+		s.Ingest.Validate(), s.Features.Validate(), s.Training.ALS.Validate(), s.Training.Nightly.Validate(), s.Serving.Validate(),
+	}
+	if s.DataDir == "" {
+		errs = append(errs, errors.New("data_dir must name a folder"))
+	}
+	if s.Drain < 100*time.Millisecond || s.Drain > time.Hour {
+		errs = append(errs, fmt.Errorf("drain must be between 100ms and 1h, is %s", s.Drain))
+	}
+	if _, err := chosenModules(s.Modules); err != nil {
+		errs = append(errs, err)
+	}
+	if err := lake.CheckURL(s.lakeURL()); err != nil {
+		errs = append(errs, fmt.Errorf("lake.url: %w", err))
+	}
+	if err := lake.CheckURL(s.modelsURL()); err != nil {
+		errs = append(errs, fmt.Errorf("models.url: %w", err))
+	}
+	if err := db.CheckURL(s.Database.URL); err != nil {
+		errs = append(errs, fmt.Errorf("database.url: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+func (s settings) lakeURL() string   { return s.store(s.Lake.URL, "lake") }
+func (s settings) modelsURL() string { return s.store(s.Models.URL, "models") }
+
+// store is the URL given, or that of the folder of that name in the data folder.
+func (s settings) store(given, folder string) string {
+	if given != "" {
+		return given
+	}
+	abs, err := filepath.Abs(filepath.Join(s.DataDir, folder))
+	if err != nil {
+		// Only when the working folder is gone, and then nothing opens; the relative path says as much.
+		abs = filepath.Join(s.DataDir, folder)
+	}
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}).String()
+}
+
+// reserved are environment variables with the settings' prefix that are not settings.
+func reserved() []string {
+	return []string{"MARQUEE_CONFIG", "MARQUEE_NATIVE_DIR", "MARQUEE_WAREHOUSE_CHILD", "MARQUEE_TEST_*"}
+}
+
+// load reads and checks the settings of this call.
+func (c *console) load(environ []string) (settings, error) {
+	s, err := config.Load(defaultSettings(), config.Source{
+		File: c.globals.Config, Environ: environ, Reserved: reserved(), Overrides: c.globals.overrides(),
+	})
+	if err != nil {
+		return s, usageError{err}
+	}
+	if err := s.Validate(); err != nil {
+		return s, usageError{err}
+	}
+	return s, nil
+}
