@@ -34,30 +34,45 @@ type Holdout struct {
 // Validate refuses a split that would make any number meaningless.
 func (h *Holdout) Validate() error {
 	if h.Train == nil || len(h.Users) == 0 {
-		return errors.New("the split leaves nobody to judge by: no user has both 5 train events and a later title")
+		return errors.New("the split leaves nobody to judge by: no user has both 5 titles before the cut and a new one after it")
 	}
 	if len(h.Users) != len(h.Relevant) {
 		return fmt.Errorf("the split has %d users and %d lists of relevant titles", len(h.Users), len(h.Relevant))
 	}
 	for i, u := range h.Users {
-		if int(u) >= h.Train.Rows {
+		if int64(u) >= int64(h.Train.Rows) {
 			return fmt.Errorf("the split judges user %d of %d", u, h.Train.Rows)
 		}
-		seen, _ := h.Train.Row(int(u))
-		for _, t := range h.Relevant[i] {
-			if int(t) >= h.Train.Cols {
-				return fmt.Errorf("the split holds title %d of %d relevant", t, h.Train.Cols)
-			}
-			if slices.Contains(seen, t) {
-				return fmt.Errorf("the split leaks: user %d has title %d in train and in test", u, t)
-			}
+		if i > 0 && h.Users[i-1] >= u {
+			return fmt.Errorf("the split judges user %d after user %d, want ascending and each once", u, h.Users[i-1])
+		}
+		if err := h.validateRelevant(u, h.Relevant[i]); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// Scorer gives every title's score for a user, a row of the train matrix. Score is called from several goroutines.
+func (h *Holdout) validateRelevant(user uint32, relevant []uint32) error {
+	if len(relevant) == 0 {
+		return fmt.Errorf("the split judges user %d by no title: such a user scores 0 under every model", user)
+	}
+	for i, t := range relevant {
+		switch {
+		case int64(t) >= int64(h.Train.Cols):
+			return fmt.Errorf("the split holds title %d of %d relevant to user %d", t, h.Train.Cols, user)
+		case i > 0 && relevant[i-1] >= t:
+			return fmt.Errorf("the relevant titles of user %d have %d after %d, want ascending and each once", user, t, relevant[i-1])
+		case h.Train.Has(int(user), t):
+			return fmt.Errorf("the split leaks: user %d has title %d in train and in test", user, t)
+		}
+	}
+	return nil
+}
+
+// Scorer scores titles for a user, a row of the train matrix. Score is called from several goroutines.
 type Scorer interface {
+	// Score sets all of scores, one a column of the train matrix; -Inf means never to recommend.
 	Score(user uint32, scores []float32) error
 }
 
@@ -68,8 +83,12 @@ type Result struct {
 	NDCG []float64 `json:"-"`
 }
 
-// Evaluate ranks every title a judged user has not seen and measures the first 10.
+// Evaluate ranks every title a judged user has not seen and measures the first 10. A split that Validate refuses, and a
+// score that is NaN, are errors.
 func Evaluate(ctx context.Context, h *Holdout, s Scorer) (*Result, error) {
+	if err := h.Validate(); err != nil {
+		return nil, err
+	}
 	n := len(h.Users)
 	users := make([]judged, n)
 	workers := min(runtime.GOMAXPROCS(0), n)

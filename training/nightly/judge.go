@@ -2,6 +2,9 @@ package nightly
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"time"
 
 	"marquee/training/als"
@@ -23,9 +26,21 @@ func (e *evaluation) summary(whole Snapshot, incumbent *incumbentRelease) *Summa
 	}
 }
 
+// ownMetrics are those that a release carries: of it and of what every release is measured beside. The incumbent's stay
+// out, so that the same data by the same recipe is the same release, whatever it was made to replace.
+func (e *evaluation) ownMetrics() map[string]map[string]float64 {
+	own := maps.Clone(e.Metrics)
+	delete(own, modelIncumbent)
+	return own
+}
+
+// sameRecipe is the note to a comparison with an incumbent that needed no measuring.
+const sameRecipe = "the incumbent is of the same recipe: trained on the same events it is the same model"
+
 // evaluate trains the recipe on what had happened by the cut and measures it on what came after, beside popularity and
 // beside the incumbent's recipe trained on the very same events. The incumbent itself cannot be measured fairly: it was
-// trained on the events it would be judged by.
+// trained on the events it would be judged by. Training is deterministic, so an incumbent of the same recipe has the
+// candidate's numbers.
 func (p *Pipeline) evaluate(ctx context.Context, whole, train Snapshot, incumbent *incumbentRelease) (*evaluation, error) {
 	p.report("evaluate")
 	split, err := p.split(ctx, whole, train)
@@ -33,41 +48,64 @@ func (p *Pipeline) evaluate(ctx context.Context, whole, train Snapshot, incumben
 		return nil, err
 	}
 	h := holdout(split)
-	if err := h.Validate(); err != nil {
-		return nil, err
-	}
 	e := &evaluation{CutAt: time.UnixMicro(split.CutAt).UTC(), Users: len(h.Users), Metrics: map[string]map[string]float64{}}
-	candidate, err := p.measure(ctx, e, modelALS, h, func() (Scorer, error) { return p.fit(ctx, p.Recipe, split) })
+	// First what is cheap and finds out a split that is no good.
+	popular, err := e.measure(ctx, modelPopular, h, constant(split.Train.Popularity()))
 	if err != nil {
 		return nil, err
 	}
-	rivals := []struct {
-		name string
-		make func() (Scorer, error)
-	}{
-		{modelPopular, func() (Scorer, error) { return constant(split.Train.Popularity()), nil }},
-		{modelPopularDecayed, func() (Scorer, error) {
-			return constant(split.Train.DecayedPopularity(split.CutAt, p.Config.PopularityHalfLife)), nil
-		}},
+	decayed, err := e.measure(ctx, modelPopularDecayed, h, constant(split.Train.DecayedPopularity(split.CutAt, p.Config.PopularityHalfLife)))
+	if err != nil {
+		return nil, err
 	}
-	if r := incumbent.Recipe; r != nil && r.comparable() != p.Recipe.comparable() {
-		rivals = append(rivals, struct {
-			name string
-			make func() (Scorer, error)
-		}{modelIncumbent, func() (Scorer, error) { return p.fit(ctx, *r, split) }})
+	candidate, err := p.retrain(ctx, e, modelALS, h, split, p.Recipe)
+	if err != nil {
+		return nil, err
 	}
-	for _, rival := range rivals {
-		result, err := p.measure(ctx, e, rival.name, h, rival.make)
+	if err := errors.Join(e.compare(candidate, popular, modelPopular, ""), e.compare(candidate, decayed, modelPopularDecayed, "")); err != nil {
+		return nil, err
+	}
+	switch r := incumbent.Recipe; {
+	case r == nil:
+		return e, nil
+	case r.comparable() == p.Recipe.comparable():
+		e.Metrics[modelIncumbent] = candidate.Metrics
+		return e, e.compare(candidate, candidate, modelIncumbent, sameRecipe)
+	default:
+		before, err := p.retrain(ctx, e, modelIncumbent, h, split, *r)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("the incumbent's recipe: %w", err)
 		}
-		c, err := compare(candidate, result, rival.name, p.Recipe.ALS.Seed)
-		if err != nil {
-			return nil, err
-		}
-		e.Comparisons = append(e.Comparisons, c)
+		return e, e.compare(candidate, before, modelIncumbent, "")
 	}
-	return e, nil
+}
+
+// retrain fits a recipe to the split's train side and measures it.
+func (p *Pipeline) retrain(ctx context.Context, e *evaluation, name string, h *Holdout, s *dataset.Split, r Recipe) (*Result, error) {
+	m, err := als.Train(ctx, matrix(s.Train), r.ALS, als.Options{Progress: p.alsProgress("evaluate " + name)})
+	if err != nil {
+		return nil, err
+	}
+	return e.measure(ctx, name, h, factors{m})
+}
+
+func (e *evaluation) measure(ctx context.Context, name string, h *Holdout, s Scorer) (*Result, error) {
+	r, err := Evaluate(ctx, h, s)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	e.Metrics[name] = r.Metrics
+	return r, nil
+}
+
+func (e *evaluation) compare(candidate, other *Result, against, note string) error {
+	c, err := compare(candidate, other, against)
+	if err != nil {
+		return err
+	}
+	c.Note = note
+	e.Comparisons = append(e.Comparisons, c)
+	return nil
 }
 
 func (p *Pipeline) split(ctx context.Context, whole, train Snapshot) (*dataset.Split, error) {
@@ -88,25 +126,4 @@ func holdout(s *dataset.Split) *Holdout {
 		h.Relevant[i], _ = s.Test.Row(int(u))
 	}
 	return h
-}
-
-func (p *Pipeline) fit(ctx context.Context, r Recipe, s *dataset.Split) (Scorer, error) {
-	m, err := als.Train(ctx, matrix(s.Train), r.ALS, als.Options{Progress: p.alsProgress("evaluate")})
-	if err != nil {
-		return nil, err
-	}
-	return factors{m}, nil
-}
-
-func (p *Pipeline) measure(ctx context.Context, e *evaluation, name string, h *Holdout, make func() (Scorer, error)) (*Result, error) {
-	s, err := make()
-	if err != nil {
-		return nil, err
-	}
-	r, err := Evaluate(ctx, h, s)
-	if err != nil {
-		return nil, err
-	}
-	e.Metrics[name] = r.Metrics
-	return r, nil
 }

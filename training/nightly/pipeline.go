@@ -14,11 +14,9 @@ import (
 	"os"
 	"time"
 
-	"marquee/ann"
 	"marquee/internal/db"
 	"marquee/internal/lake"
 	"marquee/training/als"
-	"marquee/training/dataset"
 	"marquee/training/model"
 )
 
@@ -82,22 +80,31 @@ type Pipeline struct {
 
 // Summary is what a run did. Its JSON is part of the command's contract.
 type Summary struct {
-	Promoted    bool                          `json:"promoted"`
-	Bundle      string                        `json:"bundle"`
-	Incumbent   string                        `json:"incumbent,omitempty"`
-	AsOf        time.Time                     `json:"as_of"`
-	Protocol    string                        `json:"protocol"`
-	CutAt       time.Time                     `json:"cut_at"`
-	Users       int                           `json:"users"`
-	Metrics     map[string]map[string]float64 `json:"metrics"`
-	Comparisons []Comparison                  `json:"comparisons"`
-	Gate        Verdict                       `json:"gate"`
+	// Promoted: the release is in use now that the run has ended.
+	Promoted bool   `json:"promoted"`
+	Bundle   string `json:"bundle"`
+	// Incumbent is the release that was in use when the run began, empty when there was none.
+	Incumbent string                        `json:"incumbent,omitempty"`
+	AsOf      time.Time                     `json:"as_of"`
+	Protocol  string                        `json:"protocol"`
+	CutAt     time.Time                     `json:"cut_at"`
+	Users     int                           `json:"users"`
+	Metrics   map[string]map[string]float64 `json:"metrics"`
+	// Comparisons has one against the incumbent unless there was none, or it carries no recipe to train again.
+	Comparisons []Comparison `json:"comparisons"`
+	Gate        Verdict      `json:"gate"`
 	// Resumed names the steps whose results an earlier run had recorded.
 	Resumed []string `json:"resumed,omitempty"`
 }
 
-// Run makes one nightly run as of an instant. A second one at the same time, in any process, fails with db.ErrLeaseHeld.
+// Run makes one nightly run as of an instant. A zero instant is the wall clock's, or that of the last run if it had none
+// either and was interrupted within the last hours: then Run goes on with it. A second run at the same time, in any
+// process, fails with db.ErrLeaseHeld. A run that loses its lease fails with db.ErrLeaseLost and has then changed nothing
+// since. Where the release was made and only the tidying failed, there are both a summary and an error.
 func (p *Pipeline) Run(ctx context.Context, asOf time.Time) (*Summary, error) {
+	if err := errors.Join(p.Config.Validate(), p.Recipe.ALS.Validate()); err != nil {
+		return nil, err
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("name this machine: %w", err)
@@ -106,15 +113,30 @@ func (p *Pipeline) Run(ctx context.Context, asOf time.Time) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := p.run(lease.Context(), lease, asOf)
+	s, err := p.hold(lease, asOf)
 	if err != nil && ctx.Err() == nil && lease.Context().Err() != nil {
 		err = errors.Join(err, context.Cause(lease.Context()))
 	}
 	return s, errors.Join(err, lease.Release(context.WithoutCancel(ctx)))
 }
 
-func (p *Pipeline) run(ctx context.Context, lease *db.Lease, asOf time.Time) (*Summary, error) {
-	whole, train, err := p.features(ctx, asOf)
+// hold makes the run that a lease is held for.
+func (p *Pipeline) hold(lease *db.Lease, asOf time.Time) (*Summary, error) {
+	ctx := lease.Context()
+	b, err := p.begin(ctx, lease, asOf)
+	if err != nil {
+		return nil, err
+	}
+	s, err := p.run(ctx, lease, b)
+	// What was stopped or fenced off is interrupted; what failed would fail again, and had better begin with newer data.
+	if ctx.Err() == nil && !errors.Is(err, db.ErrLeaseLost) {
+		err = errors.Join(err, b.end(ctx))
+	}
+	return s, err
+}
+
+func (p *Pipeline) run(ctx context.Context, lease *db.Lease, b *begun) (*Summary, error) {
+	whole, train, kept, err := p.features(ctx, b)
 	if err != nil {
 		return nil, err
 	}
@@ -123,36 +145,65 @@ func (p *Pipeline) run(ctx context.Context, lease *db.Lease, asOf time.Time) (*S
 		return nil, err
 	}
 	j := &journal{db: p.DB, lease: lease, run: key}
+	if kept {
+		j.resumed = append(j.resumed, "features")
+	}
 	incumbent, err := p.incumbent(ctx, j)
 	if err != nil {
 		return nil, err
 	}
-	e, err := step(ctx, j, "evaluate", func(ctx context.Context) (*evaluation, error) {
+	e, err := step(ctx, j, stepEvaluate, func(ctx context.Context) (*evaluation, error) {
 		return p.evaluate(ctx, whole, train, incumbent)
 	})
 	if err != nil {
 		return nil, err
 	}
 	s := e.summary(whole, incumbent)
-	release, err := step(ctx, j, "train", func(ctx context.Context) (*trained, error) {
-		return p.train(ctx, whole, e)
-	})
+	release, err := p.release(ctx, j, whole, e)
 	if err != nil {
 		return nil, err
 	}
 	s.Bundle = release.Bundle
-	s.Gate = decide(e.Comparisons, release.Size, incumbent.Size, p.Config.MaxLoss)
-	if s.Gate.Pass {
-		if _, err := step(ctx, j, "promote", func(ctx context.Context) (string, error) {
-			p.report("promote")
-			return release.Bundle, p.Registry.PromoteID(ctx, release.Bundle, "nightly: "+s.Gate.Reasons[0], lease.Token())
-		}); err != nil {
-			return nil, err
-		}
-		s.Promoted = true
+	if err := p.conclude(ctx, j, s, decide(e.Comparisons, release.Size, incumbent, p.Config.MaxLoss)); err != nil {
+		return nil, err
 	}
 	s.Resumed = j.resumed
-	return s, p.tidy(ctx, j, whole, train)
+	if err := p.tidy(ctx, j, whole, train); err != nil {
+		return s, fmt.Errorf("tidy up after release %s: %w", s.Bundle, err)
+	}
+	return s, nil
+}
+
+// conclude promotes the release if the verdict is that, unless an earlier run of the same did, and says what came of it.
+func (p *Pipeline) conclude(ctx context.Context, j *journal, s *Summary, v Verdict) error {
+	earlier, done, err := recorded[Verdict](ctx, j, stepPromote)
+	if err != nil {
+		return err
+	}
+	switch {
+	case done:
+		v = earlier
+		j.resumed = append(j.resumed, stepPromote)
+	case v.Pass:
+		p.report(stepPromote)
+		// The fencing token stops a run whose successor has promoted; the check that is part of recording, one whose
+		// successor has not got that far.
+		if err := j.record(ctx, stepPromote, v, func(ctx context.Context) error {
+			return p.Registry.PromoteID(ctx, s.Bundle, "nightly: "+v.Reasons[0], j.lease.Token())
+		}); err != nil {
+			return err
+		}
+	}
+	s.Gate = v
+	current, err := p.Registry.CurrentID(ctx)
+	if err != nil {
+		return err
+	}
+	s.Promoted = v.Pass && current == s.Bundle
+	if v.Pass && !s.Promoted {
+		s.Gate.Reasons = append(s.Gate.Reasons, fmt.Sprintf("an earlier run of the same promoted it, and release %s has been put in use since", current))
+	}
+	return nil
 }
 
 func (p *Pipeline) report(step string) {
@@ -162,125 +213,18 @@ func (p *Pipeline) report(step string) {
 	}
 }
 
-// features builds the snapshot that the release is trained on, and the one as of the evaluation's cut, which knows
-// nothing of what came later.
-func (p *Pipeline) features(ctx context.Context, asOf time.Time) (whole, train Snapshot, err error) {
-	p.report("features")
-	if whole, err = p.Features.BuildAsOf(ctx, asOf); err != nil {
-		return whole, train, err
-	}
-	cut, err := p.Features.EventTime(ctx, whole.AsOf, p.Config.HoldoutQuantile)
-	if err != nil {
-		return whole, train, err
-	}
-	train, err = p.Features.BuildAsOf(ctx, cut)
-	return whole, train, err
-}
-
-// runKey names the run by all that decides its result.
+// runKey names the run by all that decides its release and how that is measured. The gate is not part of it: it decides anew
+// each time, by the settings and the incumbent of that time.
 func (p *Pipeline) runKey(whole, train Snapshot) (string, error) {
 	b, err := json.Marshal(map[string]any{
-		"whole": whole.ID, "train": train.ID, "recipe": p.Recipe.comparable(), "config": p.Config, "version": p.Version, "protocol": Protocol,
+		"whole": whole.ID, "train": train.ID, "recipe": p.Recipe.comparable(), "version": p.Version, "protocol": Protocol,
+		"holdout": p.Config.HoldoutQuantile, "half_life": p.Config.PopularityHalfLife,
 	})
 	if err != nil {
 		return "", fmt.Errorf("name the run: %w", err)
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:16]), nil
-}
-
-// incumbentRelease is the promoted release as a run first met it.
-type incumbentRelease struct {
-	ID     string  `json:"id"`
-	Recipe *Recipe `json:"recipe"`
-	Size   size    `json:"size"`
-}
-
-// incumbent notes the current release when the run begins, so that a run that goes on after its own promotion still
-// compares with the release it set out to replace.
-func (p *Pipeline) incumbent(ctx context.Context, j *journal) (*incumbentRelease, error) {
-	return step(ctx, j, "incumbent", func(ctx context.Context) (*incumbentRelease, error) {
-		id, err := p.Registry.CurrentID(ctx)
-		if err != nil || id == "" {
-			return &incumbentRelease{}, err
-		}
-		m, err := p.Registry.Manifest(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		out := &incumbentRelease{ID: id, Size: size{Profiles: m.Profiles, Interactions: m.Interactions}}
-		r, ok, err := recipeOf(m.Hyperparameters)
-		if ok {
-			out.Recipe = &r
-		}
-		return out, err
-	})
-}
-
-// trained is a release that was published and not yet promoted.
-type trained struct {
-	Bundle string `json:"bundle"`
-	Size   size   `json:"size"`
-}
-
-// train makes the release of the whole data and publishes it.
-func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation) (*trained, error) {
-	p.report("train")
-	x, err := dataset.Load(ctx, p.Lake, whole.ID)
-	if err != nil {
-		return nil, err
-	}
-	dir, m, err := BuildRelease(ctx, x, p.Recipe, ReleaseOptions{
-		Staging: p.Staging, Snapshot: whole, Version: p.Version, HalfLife: p.Config.PopularityHalfLife, Metrics: e.Metrics,
-		Progress: p.alsProgress("train"),
-	})
-	if err != nil {
-		return nil, err
-	}
-	p.report("publish")
-	if err := p.Registry.PublishDir(ctx, dir); err != nil {
-		return nil, err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return nil, fmt.Errorf("clear the staging folder: %w", err)
-	}
-	return &trained{Bundle: m.ID, Size: size{Profiles: m.Profiles, Interactions: m.Interactions}}, nil
-}
-
-// ReleaseOptions are what a release carries besides the model.
-type ReleaseOptions struct {
-	Staging  string
-	Snapshot Snapshot
-	Version  string
-	HalfLife time.Duration
-	Metrics  map[string]map[string]float64
-	Progress func(als.Progress)
-}
-
-// BuildRelease trains on all of x and writes the bundle into the staging folder. It returns the bundle's folder.
-func BuildRelease(ctx context.Context, x *dataset.Interactions, r Recipe, o ReleaseOptions) (string, model.Manifest, error) {
-	m, err := als.Train(ctx, matrix(x), r.ALS, als.Options{Progress: o.Progress})
-	if err != nil {
-		return "", model.Manifest{}, err
-	}
-	hyper, err := r.hyperparameters()
-	if err != nil {
-		return "", model.Manifest{}, err
-	}
-	return model.Write(ctx, o.Staging, model.Release{
-		Manifest: model.Manifest{
-			AsOf: o.Snapshot.AsOf, Created: time.Now().UTC(), Seed: r.ALS.Seed, CodeVersion: o.Version, Dim: m.Dim,
-			Snapshot: model.Snapshot{Set: dataset.InteractionSet, ID: o.Snapshot.ID, FeatureSetHash: o.Snapshot.Hash},
-			Profiles: x.Profiles.Len(), Interactions: int64(x.Len()),
-			Params: m.Params, Hyperparameters: hyper, Metrics: o.Metrics,
-		},
-		TitleIDs:   x.Titles.IDs(),
-		Popularity: x.Popularity(),
-		Trending:   x.DecayedPopularity(o.Snapshot.AsOf.UnixMicro(), o.HalfLife),
-		Factors:    m.Items,
-		Gram:       m.Gram,
-		Index:      ann.Options{},
-	})
 }
 
 func (p *Pipeline) alsProgress(step string) func(als.Progress) {
@@ -295,6 +239,9 @@ func (p *Pipeline) alsProgress(step string) func(als.Progress) {
 // tidy removes releases, snapshots and recorded steps that are no longer needed.
 func (p *Pipeline) tidy(ctx context.Context, j *journal, pinned ...Snapshot) error {
 	p.report("tidy")
+	if err := j.lease.Check(ctx, p.DB); err != nil {
+		return err
+	}
 	ids := make([]string, len(pinned))
 	for i, s := range pinned {
 		ids[i] = s.ID

@@ -2,7 +2,9 @@ package nightly
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 
 	"marquee/training/als"
 	"marquee/training/dataset"
@@ -18,7 +20,7 @@ type Recipe struct {
 
 // hyperparameters is the recipe as a manifest carries it.
 func (r Recipe) hyperparameters() (map[string]any, error) {
-	b, err := json.Marshal(r)
+	b, err := json.Marshal(r.comparable())
 	if err != nil {
 		return nil, fmt.Errorf("encode the recipe: %w", err)
 	}
@@ -30,19 +32,24 @@ func (r Recipe) hyperparameters() (map[string]any, error) {
 }
 
 // recipeOf reads a recipe back from a manifest. A release made by hand carries none.
-func recipeOf(hyperparameters map[string]any) (Recipe, bool, error) {
-	if hyperparameters["als"] == nil {
-		return Recipe{}, false, nil
+func recipeOf(m model.Manifest) (Recipe, error) {
+	fields, ok := m.Hyperparameters["als"].(map[string]any)
+	if !ok {
+		return Recipe{}, errors.New("the release's hyperparameters have no als")
 	}
-	b, err := json.Marshal(hyperparameters)
+	fields = maps.Clone(fields)
+	// As a float64 a seed loses its last digits, and may exceed what it was; the manifest has it in full.
+	delete(fields, "Seed")
+	b, err := json.Marshal(fields)
 	if err != nil {
-		return Recipe{}, false, fmt.Errorf("read the release's recipe: %w", err)
+		return Recipe{}, fmt.Errorf("read the release's recipe: %w", err)
 	}
 	var r Recipe
-	if err := json.Unmarshal(b, &r); err != nil {
-		return Recipe{}, false, fmt.Errorf("read the release's recipe: %w", err)
+	if err := json.Unmarshal(b, &r.ALS); err != nil {
+		return Recipe{}, fmt.Errorf("read the release's recipe: %w", err)
 	}
-	return r, true, nil
+	r.ALS.Seed = m.Seed
+	return r, nil
 }
 
 // comparable is the recipe without what does not decide the result.

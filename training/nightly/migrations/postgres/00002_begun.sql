@@ -1,0 +1,14 @@
+-- +goose Up
+-- The runs that were begun, by the fencing token of their lease, so that one begun by the wall clock can go on at the instant it
+-- began at. ended_at is 0 while it runs and when it was interrupted.
+CREATE TABLE nightly_runs (
+    token     BIGINT  NOT NULL PRIMARY KEY,
+    as_of     BIGINT  NOT NULL,
+    by_clock  BOOLEAN NOT NULL,
+    snapshots TEXT    NOT NULL,
+    begun_at  BIGINT  NOT NULL,
+    ended_at  BIGINT  NOT NULL
+);
+
+-- +goose Down
+DROP TABLE nightly_runs;

@@ -1,0 +1,115 @@
+package nightly
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"marquee/ann"
+	"marquee/training/als"
+	"marquee/training/dataset"
+	"marquee/training/model"
+	"marquee/training/registry"
+)
+
+// trained is a release that was published and not yet promoted.
+type trained struct {
+	Bundle string `json:"bundle"`
+	Size   size   `json:"size"`
+}
+
+// release returns the run's published release, training it unless an earlier run of the same did. One that was pruned
+// from the registry since is made again, unless its promotion is past too: then nobody asks for it.
+func (p *Pipeline) release(ctx context.Context, j *journal, whole Snapshot, e *evaluation) (*trained, error) {
+	earlier, ok, err := recorded[*trained](ctx, j, stepTrain)
+	if err != nil {
+		return nil, err
+	}
+	_, promoted, err := recorded[Verdict](ctx, j, stepPromote)
+	if err != nil {
+		return nil, err
+	}
+	if ok && !promoted {
+		if _, err := p.Registry.Manifest(ctx, earlier.Bundle); errors.Is(err, registry.ErrUnknown) {
+			if err := j.drop(ctx, stepTrain); err != nil {
+				return nil, err
+			}
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return step(ctx, j, stepTrain, func(ctx context.Context) (*trained, error) { return p.train(ctx, whole, e) })
+}
+
+// train makes the release of the whole data and publishes it.
+func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation) (_ *trained, err error) {
+	p.report("train")
+	x, err := dataset.Load(ctx, p.Lake, whole.ID)
+	if err != nil {
+		return nil, err
+	}
+	// A folder of the lease holder's own: what a run that died left in it goes.
+	staging := filepath.Join(p.Staging, "nightly")
+	if err := os.RemoveAll(staging); err != nil {
+		return nil, fmt.Errorf("clear the staging folder: %w", err)
+	}
+	defer func() {
+		if rmErr := os.RemoveAll(staging); rmErr != nil {
+			err = errors.Join(err, fmt.Errorf("clear the staging folder: %w", rmErr))
+		}
+	}()
+	dir, m, err := BuildRelease(ctx, x, p.Recipe, ReleaseOptions{
+		Staging: staging, Snapshot: whole, Version: p.Version, HalfLife: p.Config.PopularityHalfLife, Metrics: e.ownMetrics(),
+		Progress: p.alsProgress("train"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.report("publish")
+	if err := p.Registry.PublishDir(ctx, dir); err != nil {
+		return nil, err
+	}
+	return &trained{Bundle: m.ID, Size: size{Profiles: m.Profiles, Interactions: m.Interactions}}, nil
+}
+
+// ReleaseOptions are what a release carries besides the model.
+type ReleaseOptions struct {
+	// Staging is the local folder the bundle is made in.
+	Staging  string
+	Snapshot Snapshot
+	Version  string
+	// HalfLife is of the decayed popularity.
+	HalfLife time.Duration
+	Metrics  map[string]map[string]float64
+	Progress func(als.Progress)
+}
+
+// BuildRelease trains on all of x and writes the bundle into the staging folder. It returns the bundle's folder. The same
+// data, recipe and metrics give the same bundle id.
+func BuildRelease(ctx context.Context, x *dataset.Interactions, r Recipe, o ReleaseOptions) (string, model.Manifest, error) {
+	m, err := als.Train(ctx, matrix(x), r.ALS, als.Options{Progress: o.Progress})
+	if err != nil {
+		return "", model.Manifest{}, err
+	}
+	hyper, err := r.hyperparameters()
+	if err != nil {
+		return "", model.Manifest{}, err
+	}
+	return model.Write(ctx, o.Staging, model.Release{
+		Manifest: model.Manifest{
+			AsOf: o.Snapshot.AsOf, Created: time.Now().UTC(), Seed: r.ALS.Seed, CodeVersion: o.Version, Dim: m.Dim,
+			Snapshot: model.Snapshot{Set: dataset.InteractionSet, ID: o.Snapshot.ID, FeatureSetHash: o.Snapshot.Hash},
+			Profiles: x.Profiles.Len(), Interactions: int64(x.Len()),
+			Params: m.Params, Hyperparameters: hyper, Metrics: o.Metrics,
+		},
+		TitleIDs:   x.Titles.IDs(),
+		Popularity: x.Popularity(),
+		Trending:   x.DecayedPopularity(o.Snapshot.AsOf.UnixMicro(), o.HalfLife),
+		Factors:    m.Items,
+		Gram:       m.Gram,
+		Index:      ann.Options{},
+	})
+}
