@@ -207,7 +207,7 @@ func TestSmallAndOddIndexes(t *testing.T) {
 
 // TestDuplicates holds many copies of few vectors: copies must not crowd everything else out of the graph.
 func TestDuplicates(t *testing.T) {
-	const dim, distinct, copies = 16, 60, 50
+	const dim, distinct, copies = 16, 20, 150
 	m := newMixture(17, dim, distinct, 0)
 	var vectors []float32
 	for range copies {
@@ -218,7 +218,7 @@ func TestDuplicates(t *testing.T) {
 		for c := range distinct {
 			q := m.centers[c*dim : (c+1)*dim]
 			want := bruteForce(metric, vectors, dim, q, 10, nil)
-			got := search(t, ix, q, 10, SearchOptions{Force: HNSW, EF: 200})
+			got := search(t, ix, q, 10, SearchOptions{Force: HNSW})
 			checkOrder(t, got)
 			if r := recall(want, got); r < 1 {
 				t.Errorf("%v: recall %v among duplicates of vector %d", metric, r, c)
@@ -274,7 +274,7 @@ func TestAutoKind(t *testing.T) {
 }
 
 func TestInfo(t *testing.T) {
-	ix := build(t, make([]float32, 600), 6, Options{Metric: L2, Kind: HNSW, Int8: true, M: 8, Seed: 4})
+	ix := build(t, newMixture(33, 6, 5, 0.5).draw(100), 6, Options{Metric: L2, Kind: HNSW, Int8: true, M: 8, Seed: 4})
 	info := ix.Info()
 	want := Info{Kind: HNSW, Len: 100, Dim: 6, Metric: L2, Int8: true, M: 8, EFConstruction: 200, Layers: info.Layers, Seed: 4, Bytes: info.Bytes}
 	if info != want || info.Layers < 1 || info.Bytes < 100*(8*4+32+16*4) {

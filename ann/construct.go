@@ -36,7 +36,8 @@ type inserter struct {
 // addGraph builds the graph over the rows of the index, then numbers the rows anew in the order a walk meets them.
 func (ix *index) addGraph(ctx context.Context, opts Options) error {
 	ix.efConstruction, ix.seed = opts.EFConstruction, opts.Seed
-	b := newBuilder(ix.store, opts)
+	groups := ix.distinctFirst()
+	b := newBuilder(ix.store, len(groups), opts)
 	ix.graph = b.graph
 	if ix.n == 0 {
 		return nil
@@ -45,20 +46,20 @@ func (ix *index) addGraph(ctx context.Context, opts Options) error {
 		return err
 	}
 	b.connect()
-	ix.reorder()
+	ix.reorder(groups)
 	return nil
 }
 
 // newBuilder draws the layer of every row and lays out its lists, all empty.
-func newBuilder(st *store, opts Options) *builder {
-	g := &graph{m: opts.M, base: make([]uint32, st.n*2*opts.M), upperAt: make([]uint32, st.n)}
-	b := &builder{store: st, graph: g, ef: opts.EFConstruction, layer: make([]uint8, st.n), locks: make([]sync.Mutex, st.n)}
+func newBuilder(st *store, nodes int, opts Options) *builder {
+	g := &graph{nodes: nodes, m: opts.M, base: make([]uint32, nodes*2*opts.M), upperAt: make([]uint32, nodes)}
+	b := &builder{store: st, graph: g, ef: opts.EFConstruction, layer: make([]uint8, nodes), locks: make([]sync.Mutex, nodes)}
 	if st.metric == InnerProduct {
-		b.lift = lifted(st)
+		b.lift = lifted(st, nodes)
 	}
 	r := rand.New(rand.NewPCG(opts.Seed, 0x6d617271756565))
 	uppers := 0
-	for i := range st.n {
+	for i := range nodes {
 		layer := min(int(-math.Log(1-r.Float64())/math.Log(float64(opts.M))), math.MaxUint8)
 		b.layer[i], g.upperAt[i] = uint8(layer), none
 		if layer > 0 {
@@ -83,12 +84,12 @@ func newBuilder(st *store, opts Options) *builder {
 func (b *builder) insertAll(ctx context.Context, threads int) error {
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range min(threads, b.n) {
+	for range min(threads, b.nodes) {
 		wg.Go(func() {
 			in := b.newInserter()
 			for ctx.Err() == nil {
 				row := next.Add(1) - 1
-				if row >= int64(b.n) {
+				if row >= int64(b.nodes) {
 					return
 				}
 				if uint32(row) != b.entry {
@@ -191,8 +192,7 @@ func (in *inserter) fresh(links []uint32) []uint32 {
 }
 
 // choose keeps up to limit of the candidates, the nearest first, passing over each that is at least as near to one kept
-// already as it is to the row itself: links then lead into all directions (the paper's algorithm 4). Of vectors that
-// are the same one is kept, or they would fill each other's lists and be an island.
+// already as it is to the row itself: links then lead into all directions (the paper's algorithm 4).
 func (in *inserter) choose(limit int) {
 	in.kept = in.kept[:0]
 	for _, c := range in.cands {
@@ -265,12 +265,12 @@ func (in *inserter) linkBack(v, u uint32, layer int) {
 	write(list, in.kept)
 }
 
-// lifted returns the extra component that turns inner products into a metric: with c_i = sqrt(max|x|^2 - |x_i|^2), all
+// lifted returns for the first n rows the extra component that turns inner products into a metric: with c_i = sqrt(max|x|^2 - |x_i|^2), all
 // (x_i, c_i) have one length, so that to rank by their inner product is to rank by distance, while a query, whose extra
 // component is 0, has the same products with them as before (Bachrach and others, "Speeding up the Xbox recommender
 // system using a Euclidean transformation for inner-product spaces", 2014).
-func lifted(st *store) []float32 {
-	norms := make([]float64, st.n)
+func lifted(st *store, n int) []float32 {
+	norms := make([]float64, n)
 	var largest float64
 	for i := range norms {
 		for _, x := range st.row(i) {
@@ -278,7 +278,7 @@ func lifted(st *store) []float32 {
 		}
 		largest = max(largest, norms[i])
 	}
-	lift := make([]float32, st.n)
+	lift := make([]float32, n)
 	for i, norm := range norms {
 		lift[i] = float32(math.Sqrt(largest - norm))
 	}

@@ -10,6 +10,10 @@
 // A search allocates nothing and may run in any number of goroutines. Its plan says whether it compared all vectors,
 // only the eligible ones, or walked the graph, and why.
 //
+// Two things the graph is not left to get right by itself. Vectors that repeat another are kept out of it and returned
+// beside the one they repeat. And by inner product, where a few long vectors answer many queries, as popular titles do,
+// those are compared with every query before the walk, which then starts beside the rest.
+//
 // WriteFile stores an index in one versioned, checksummed file, and Open maps such a file into memory without reading
 // it. No file, however damaged, makes a search panic or read outside the file: what is wrong is an error that wraps
 // ErrCorrupt.

@@ -34,6 +34,7 @@ func smallIndexes(t testing.TB) map[string]Index {
 	t.Helper()
 	m := newMixture(61, 5, 6, 0.4)
 	vectors := m.zipfNorms(m.draw(70))
+	copy(vectors[40*5:], vectors[:12*5])
 	out := map[string]Index{}
 	for _, metric := range metrics {
 		for _, kind := range []Strategy{Exact, HNSW} {
@@ -186,6 +187,8 @@ func TestHeadersThatContradictThemselves(t *testing.T) {
 		"scale":           func(h []byte) { le.PutUint32(h[64:], 0x7fc00000) },
 		"no scale":        func(h []byte) { le.PutUint32(h[64:], 0) },
 		"head":            func(h []byte) { le.PutUint32(h[68:], 64) },
+		"nodes":           func(h []byte) { le.PutUint32(h[72:], 39) },
+		"many nodes":      func(h []byte) { le.PutUint32(h[72:], 41) },
 		"tag":             func(h []byte) { h[headerSize] = 1 },
 		"offset":          func(h []byte) { le.PutUint64(h[headerSize+8:], 1<<62) },
 		"shifted":         func(h []byte) { le.PutUint64(h[headerSize+8:], le.Uint64(h[headerSize+8:])+64) },
@@ -208,8 +211,10 @@ func TestHeadersThatContradictThemselves(t *testing.T) {
 // wrong in it.
 func TestDamagedLinks(t *testing.T) {
 	query := []float32{1, 0.5, -1}
-	good := encoded(t, build(t, newMixture(79, 3, 4, 0.5).draw(300), 3, Options{Kind: HNSW, Int8: true, M: 4}))
-	for _, tag := range []int{secIDs, secRowOf, secBase, secUpper, secUpperAt} {
+	vectors := newMixture(79, 3, 4, 0.5).draw(300)
+	copy(vectors[600:], vectors[:90])
+	good := encoded(t, build(t, vectors, 3, Options{Kind: HNSW, Int8: true, M: 4}))
+	for _, tag := range []int{secIDs, secRowOf, secBase, secUpper, secUpperAt, secCopies} {
 		for _, value := range []uint32{300, 1 << 20, 1<<31 - 1, 1 << 31, none - 1, none} {
 			data := aligned(good)
 			ix, err := parse(data)

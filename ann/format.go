@@ -12,11 +12,11 @@ import (
 )
 
 // An index file is a header of headerSize bytes, a table of sections, and the sections, each the memory of one slice of
-// an index, little-endian, at the next multiple of sectionAlign. All nine sections are in the table, in this order;
+// an index, little-endian, at the next multiple of sectionAlign. All ten sections are in the table, in this order;
 // those an index does without are empty. Bytes between sections are zero.
 //
 //	header  0 magic   8 version u32   12 sections u32   16 kind u8   17 metric u8   20 dim u32   24 n u64   32 file size u64
-//	       40 m u32  44 efConstruction u32  48 layers u32  52 entry u32  56 seed u64  64 code scale f32 (0: no int8)  68 head u32
+//	       40 m u32  44 efConstruction u32  48 layers u32  52 entry u32  56 seed u64  64 code scale f32 (0: no int8)  68 head u32  72 nodes u32
 //	      120 CRC-32C of the table u32  124 CRC-32C of the header up to here u32
 //	table  for each section: tag u32, CRC-32C u32, offset u64, length u64
 const (
@@ -25,7 +25,7 @@ const (
 	headerSize    = 128
 	entrySize     = 24
 	sectionAlign  = 64
-	numSections   = 9
+	numSections   = 10
 )
 
 // Tags of the sections, and their order.
@@ -39,9 +39,10 @@ const (
 	secBase
 	secUpper
 	secUpperAt
+	secCopies
 )
 
-var sectionNames = [numSections]string{"vectors", "codes", "center", "code norms", "ids", "rows by id", "layer 0", "upper layers", "upper layer offsets"}
+var sectionNames = [numSections]string{"vectors", "codes", "center", "code norms", "ids", "rows by id", "layer 0", "upper layers", "upper layer offsets", "copies"}
 
 func crc(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
@@ -73,7 +74,7 @@ func (ix *index) sections() [numSections][]byte {
 		secIDs: bytesOf(ix.ids), secRowOf: bytesOf(ix.rowOf),
 	}
 	if g := ix.graph; g != nil {
-		sec[secBase], sec[secUpper], sec[secUpperAt] = bytesOf(g.base), bytesOf(g.upper), bytesOf(g.upperAt)
+		sec[secBase], sec[secUpper], sec[secUpperAt], sec[secCopies] = bytesOf(g.base), bytesOf(g.upper), bytesOf(g.upperAt), bytesOf(g.copies)
 	}
 	return sec
 }
@@ -141,6 +142,7 @@ func (ix *index) header(tableCRC uint32, size int) []byte {
 		le.PutUint32(h[52:], g.entry)
 		le.PutUint64(h[56:], ix.seed)
 		le.PutUint32(h[68:], uint32(g.head))
+		le.PutUint32(h[72:], uint32(g.nodes))
 	}
 	le.PutUint32(h[64:], math.Float32bits(ix.codeScale))
 	le.PutUint32(h[120:], tableCRC)
@@ -227,13 +229,16 @@ func assemble(h []byte, sec [numSections][]byte) (*index, error) {
 		}
 	}
 	if kind == HNSW {
-		g := &graph{m: int(le.Uint32(h[40:])), layers: int(le.Uint32(h[48:])), entry: le.Uint32(h[52:]), head: int(le.Uint32(h[68:]))}
-		if g.m < 4 || g.m > 64 || g.layers > math.MaxUint8+1 || n > 0 && (uint64(g.entry) >= n || g.layers < 1) ||
-			g.head > st.n || g.head%64 != 0 {
-			return nil, corrupt("graph with m %d, %d layers, entry %d, head %d", g.m, g.layers, g.entry, g.head)
+		g := &graph{m: int(le.Uint32(h[40:])), layers: int(le.Uint32(h[48:])), entry: le.Uint32(h[52:]), head: int(le.Uint32(h[68:])), nodes: int(le.Uint32(h[72:]))}
+		if g.m < 4 || g.m > 64 || g.layers > math.MaxUint8+1 || g.nodes > st.n || g.head > g.nodes || g.head%64 != 0 ||
+			n > 0 && (int(g.entry) >= g.nodes || g.layers < 1) {
+			return nil, corrupt("graph of %d nodes with m %d, %d layers, entry %d, head %d", g.nodes, g.m, g.layers, g.entry, g.head)
 		}
 		ix.graph = g
-		want[secIDs], want[secRowOf], want[secUpperAt], want[secBase] = st.n*4, st.n*4, st.n*4, st.n*2*g.m*4
+		want[secIDs], want[secRowOf], want[secUpperAt], want[secBase] = st.n*4, st.n*4, g.nodes*4, g.nodes*2*g.m*4
+		if g.nodes < st.n {
+			want[secCopies] = (g.nodes + 1) * 4
+		}
 		want[secUpper] -= want[secUpper] % (g.m * 4)
 	} else {
 		want[secUpper] = 0
@@ -254,6 +259,7 @@ func (ix *index) attach(sec [numSections][]byte) {
 	ix.ids, ix.rowOf = sliceOf[uint32](sec[secIDs]), sliceOf[uint32](sec[secRowOf])
 	if g := ix.graph; g != nil {
 		g.base, g.upper, g.upperAt = sliceOf[uint32](sec[secBase]), sliceOf[uint32](sec[secUpper]), sliceOf[uint32](sec[secUpperAt])
+		g.copies = sliceOf[uint32](sec[secCopies])
 	}
 }
 

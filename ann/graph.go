@@ -10,6 +10,8 @@ import (
 // search using Hierarchical Navigable Small World graphs", 2018) without a pointer in it. Every row takes part in
 // layer 0, fewer and fewer in those above.
 type graph struct {
+	nodes   int      // the first so many rows of the index are in the graph, all different; the others are copies of them
+	copies  []uint32 // rows copies[i] to copies[i+1] are the copies of node i; nil if there are none at all
 	m       int      // links a row has on layers above 0; on layer 0 it has 2m
 	base    []uint32 // layer 0: 2m links a row, unused ones none and at the end
 	upper   []uint32 // the layers above: m links each, in the order layer 1, 2, ... of one row
@@ -145,10 +147,10 @@ func (w walker) descend(s *scratch) (start [2]uint64, err error) {
 			moved = false
 			links := w.links(row, layer)
 			n := 0
-			for n < len(links) && links[n] != none {
+			for n < len(links) && int(links[n]) < w.nodes {
 				n++
 			}
-			if !w.score(s, links[:n]) {
+			if n < len(links) && links[n] != none || !w.score(s, links[:n]) {
 				return start, errLink()
 			}
 			for i, k := range s.keys[:n] {
@@ -212,7 +214,7 @@ func (w walker) walk(s *scratch, p *pool) error {
 		if p.next < p.n {
 			vec.Prefetch(&w.base[int(candidateRow(p.e[p.next]))*2*w.m])
 		}
-		fresh, ok := s.unvisited(w.links(row, 0), w.n)
+		fresh, ok := s.unvisited(w.links(row, 0), w.nodes)
 		if !ok || !w.score(s, fresh) {
 			return errLink()
 		}
@@ -238,7 +240,7 @@ func (w walker) walkFiltered(s *scratch, p *pool, filter Bitmap, budget int) (se
 	w.startFiltered(s, p, filter)
 	for _, e := range start {
 		if s.visit(candidateRow(e)) {
-			s.offer(w.store, p, filter, e)
+			w.offer(s, p, filter, e)
 		}
 	}
 	for len(s.frontier) > 0 {
@@ -246,7 +248,7 @@ func (w walker) walkFiltered(s *scratch, p *pool, filter Bitmap, budget int) (se
 		if uint32(e>>32) < p.leastKey() {
 			break
 		}
-		fresh, ok := s.unvisited(w.links(candidateRow(e), 0), w.n)
+		fresh, ok := s.unvisited(w.links(candidateRow(e), 0), w.nodes)
 		if !ok || !w.score(s, fresh) {
 			return false, errLink()
 		}
@@ -256,7 +258,7 @@ func (w walker) walkFiltered(s *scratch, p *pool, filter Bitmap, budget int) (se
 		least := p.leastKey()
 		for i, row := range fresh {
 			if key := s.keys[i]; key > least {
-				s.offer(w.store, p, filter, candidate(key, row))
+				w.offer(s, p, filter, candidate(key, row))
 				least = p.leastKey()
 			}
 		}
@@ -265,9 +267,9 @@ func (w walker) walkFiltered(s *scratch, p *pool, filter Bitmap, budget int) (se
 }
 
 // offer puts a candidate on the frontier, and into the pool if it is eligible and near enough.
-func (s *scratch) offer(st *store, p *pool, filter Bitmap, e uint64) {
+func (w walker) offer(s *scratch, p *pool, filter Bitmap, e uint64) {
 	s.frontier.push(e)
-	if uint32(e>>32) > p.leastKey() && filter.Has(st.id(candidateRow(e))) {
+	if uint32(e>>32) > p.leastKey() && w.eligible(filter, candidateRow(e)) {
 		p.insert(e)
 	}
 }
@@ -281,12 +283,58 @@ func (w walker) startFiltered(s *scratch, p *pool, filter Bitmap) {
 		for i, key := range keys {
 			row := first + uint32(i)
 			s.top.push(entry(key, row))
-			if key > p.leastKey() && filter.Has(w.id(row)) {
+			if key > p.leastKey() && w.eligible(filter, row) {
 				p.insert(candidate(key, row))
 			}
 		}
 	})
 	for _, e := range s.top.e {
 		s.frontier.push(candidate(uint32(e>>32), entryRow(e)))
+	}
+}
+
+// copiesOf returns the range of rows that are copies of a node. What comes out of a corrupt file may be the wrong range,
+// but is never out of range.
+func (w walker) copiesOf(node uint32) (lo, hi uint32) {
+	if w.copies == nil {
+		return 0, 0
+	}
+	lo, hi = w.copies[node], w.copies[node+1]
+	if lo > hi || int(hi) > w.n {
+		return 0, 0
+	}
+	return lo, hi
+}
+
+// eligible reports whether the filter lets a node or one of its copies through.
+func (w walker) eligible(filter Bitmap, node uint32) bool {
+	if filter.Has(w.id(node)) {
+		return true
+	}
+	for lo, hi := w.copiesOf(node); lo < hi; lo++ {
+		if filter.Has(w.id(lo)) {
+			return true
+		}
+	}
+	return false
+}
+
+// take moves the nearest want nodes of the pool to found, each with as many of its copies as can be among the k nearest,
+// where the filter lets them through.
+func (w walker) take(s *scratch, p *pool, k, want int, filter Bitmap) {
+	s.found = s.found[:0]
+	for _, e := range p.e[:min(want, p.n)] {
+		node := candidateRow(e)
+		n := 0
+		if filter == nil || filter.Has(w.id(node)) {
+			s.found = append(s.found, node)
+			n++
+		}
+		for lo, hi := w.copiesOf(node); lo < hi && n < k; lo++ {
+			if filter == nil || filter.Has(w.id(lo)) {
+				s.found = append(s.found, lo)
+				n++
+			}
+		}
 	}
 }

@@ -26,7 +26,7 @@ func (ix *index) Info() Info {
 	info.Bytes = sizeOf(ix.rows) + sizeOf(ix.codes) + sizeOf(ix.center) + sizeOf(ix.codeNorms) + sizeOf(ix.ids) + sizeOf(ix.rowOf)
 	if g := ix.graph; g != nil {
 		info.Kind, info.M, info.EFConstruction, info.Layers, info.Seed = HNSW, g.m, ix.efConstruction, g.layers, ix.seed
-		info.Bytes += sizeOf(g.base) + sizeOf(g.upper) + sizeOf(g.upperAt)
+		info.Bytes += sizeOf(g.base) + sizeOf(g.upper) + sizeOf(g.upperAt) + sizeOf(g.copies)
 	}
 	return info
 }
@@ -54,7 +54,7 @@ func (ix *index) Search(query []float32, k int, opts SearchOptions, dst []Neighb
 	if plan.Strategy == Exact {
 		err = ix.exact(s, want, plan, opts.Filter)
 	} else {
-		err = ix.approximate(s, want, &plan, opts)
+		err = ix.approximate(s, k, want, &plan, opts)
 	}
 	if err != nil {
 		return dst[:0], plan, err
@@ -65,7 +65,7 @@ func (ix *index) Search(query []float32, k int, opts SearchOptions, dst []Neighb
 }
 
 // approximate runs the walk of a plan, and the exact search instead if the walk does not settle.
-func (ix *index) approximate(s *scratch, want int, plan *Plan, opts SearchOptions) error {
+func (ix *index) approximate(s *scratch, k, want int, plan *Plan, opts SearchOptions) error {
 	if cap(s.pool) < plan.EF {
 		s.pool = make([]uint64, plan.EF)
 	}
@@ -86,10 +86,7 @@ func (ix *index) approximate(s *scratch, want int, plan *Plan, opts SearchOption
 			return ix.exact(s, want, *plan, opts.Filter)
 		}
 	}
-	s.found = s.found[:0]
-	for _, e := range p.e[:min(want, p.n)] {
-		s.found = append(s.found, candidateRow(e))
-	}
+	w.take(s, &p, k, want, opts.Filter)
 	return nil
 }
 

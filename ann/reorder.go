@@ -1,6 +1,7 @@
 package ann
 
 import (
+	"hash/maphash"
 	"slices"
 
 	"marquee/internal/vec"
@@ -13,72 +14,92 @@ import (
 // like a query and linked to from one of the nearest rows reached, in a free place or in that of a link the tree does
 // not need: so nothing reached is ever lost.
 func (b *builder) connect() {
-	in := b.newInserter()
-	parent := make([]uint32, b.n)
-	for i := range parent {
-		parent[i] = none
+	c := connector{inserter: b.newInserter(), parent: make([]uint32, b.nodes)}
+	for i := range c.parent {
+		c.parent[i] = none
 	}
-	parent[b.entry] = b.entry
-	queue := b.spread([]uint32{b.entry}, parent)
-	for row := range uint32(b.n) {
-		if parent[row] != none {
-			continue
-		}
-		if from, ok := in.adopt(row, parent); ok {
-			parent[row] = from
-			queue = b.spread(append(queue[:0], row), parent)
+	c.reach(b.entry, b.entry)
+	for row := range uint32(b.nodes) {
+		if c.parent[row] == none {
+			c.reach(row, c.adopt(row))
 		}
 	}
 }
 
-// spread visits what can be reached from the rows in queue, and returns queue for reuse.
-func (b *builder) spread(queue, parent []uint32) []uint32 {
-	for i := 0; i < len(queue); i++ {
-		for _, row := range b.links(queue[i], 0) {
+// connector is the tree that connect grows.
+type connector struct {
+	*inserter
+	parent  []uint32 // of each row reached; none of the others
+	reached []uint32 // in order
+	full    int      // so many of the first reached have no place for a link
+}
+
+// reach adds to the tree a row, linked to from another, and all that can be reached from it.
+func (c *connector) reach(row, from uint32) {
+	c.parent[row] = from
+	at := len(c.reached)
+	c.reached = append(c.reached, row)
+	for ; at < len(c.reached); at++ {
+		from := c.reached[at]
+		for _, row := range c.links(from, 0) {
 			if row == none {
 				break
 			}
-			if parent[row] == none {
-				parent[row] = queue[i]
-				queue = append(queue, row)
+			if c.parent[row] == none {
+				c.parent[row] = from
+				c.reached = append(c.reached, row)
 			}
 		}
 	}
-	return queue
 }
 
-// adopt links to u from a row that has been reached, and returns that row.
-func (in *inserter) adopt(u uint32, parent []uint32) (from uint32, ok bool) {
-	in.similar(u, []uint32{in.entry})
-	in.search(u, in.entry, in.keys[0], 0, in.ef)
-	for _, c := range in.pool.e[:in.pool.n] {
-		from := candidateRow(c)
-		list := in.links(from, 0)
-		for i := len(list) - 1; i >= 0; i-- {
-			free := list[i] == none && (i == 0 || list[i-1] != none)
-			spare := list[i] != none && parent[list[i]] != from
-			if free || spare {
-				list[i] = u
-				return from, true
-			}
+// adopt links to u from a row reached, and returns that row: one of the nearest if it can. Where all these are full, as
+// they may be among very many that are as near to each other, it takes the row reached last, and so makes a chain of
+// these, or else any. There is one: the tree needs fewer links than there are rows.
+func (c *connector) adopt(u uint32) (from uint32) {
+	c.similar(u, []uint32{c.entry})
+	c.search(u, c.entry, c.keys[0], 0, c.ef)
+	for _, e := range c.pool.e[:c.pool.n] {
+		if c.link(candidateRow(e), u) {
+			return candidateRow(e)
 		}
 	}
-	return 0, false
+	if last := c.reached[len(c.reached)-1]; c.link(last, u) {
+		return last
+	}
+	for !c.link(c.reached[c.full], u) {
+		c.full++
+	}
+	return c.reached[c.full]
+}
+
+// link puts u among the links of a row, if there is a place the tree does not need.
+func (c *connector) link(from, u uint32) bool {
+	list := c.links(from, 0)
+	for i := len(list) - 1; i >= 0; i-- {
+		free := list[i] == none && (i == 0 || list[i-1] != none)
+		spare := list[i] != none && c.parent[list[i]] != from
+		if free || spare {
+			list[i] = u
+			return true
+		}
+	}
+	return false
 }
 
 // headLen bounds the head of an index of n vectors: 3% of all, but not so few that the next best are missed, nor so many
 // that scoring them is no longer a small part of a search: 4096 rows of 64 components cost about 10 us.
 func headLen(n int) int { return min(max(n/32, 1024), 4096, n/4) }
 
-// headRows returns the rows of the head, the longest first: those more than half as long again as the median, headLen
+// headRows returns those of the first n rows that make the head, the longest first: those more than half as long again as the median, headLen
 // at most, in whole words of a bitmap.
-func (st *store) headRows() []uint32 {
-	norms := make([]float32, st.n)
+func (st *store) headRows(n int) []uint32 {
+	norms := make([]float32, n)
 	for i := range norms {
 		norms[i] = vec.Dot(st.row(i), st.row(i))
 	}
 	var top topK
-	top.reset(headLen(st.n))
+	top.reset(headLen(n))
 	if top.k == 0 {
 		return nil
 	}
@@ -86,7 +107,7 @@ func (st *store) headRows() []uint32 {
 		top.push(entry(keyOf(norm), uint32(i)))
 	}
 	slices.Sort(norms)
-	long := keyOf(1.5 * 1.5 * norms[st.n/2])
+	long := keyOf(1.5 * 1.5 * norms[n/2])
 	slices.Sort(top.e)
 	rows := make([]uint32, 0, top.k)
 	for _, e := range slices.Backward(top.e) {
@@ -97,54 +118,104 @@ func (st *store) headRows() []uint32 {
 	return rows[:len(rows)&^63]
 }
 
-// reorder numbers the rows anew and keeps the old numbers as ids: the head of the index first, then the others in
-// breadth-first order from the entry, so that rows which a walk meets together lie together.
+// distinctFirst moves the rows so that those which differ from all before them come first, and those that repeat one
+// come after these, and returns for each of the first the rows, as they now are, of its copies. It keeps the old
+// numbers as ids.
 //
-// An index by inner product has a head, the vectors much longer than most. In a graph that treats all vectors alike, they, which are
-// the answer to many a query, are met late: with factors of items whose lengths follow their popularity, a walk of 64
-// candidates found half to four fifths of the ten best. To score the head first, in one scan, costs less than a tenth
-// of the walk, finds most of these, and starts the walk beside the rest.
-func (ix *index) reorder() {
-	g := ix.graph
-	rowOf := make([]uint32, ix.n)
-	for i := range rowOf {
-		rowOf[i] = none
+// The graph is over distinct vectors alone. Copies would fill each other's lists, and a plateau of them, such as all the
+// titles that have no factors yet, is where a walk ends.
+func (ix *index) distinctFirst() (copies [][]uint32) {
+	seed := maphash.MakeSeed()
+	firsts := make(map[uint64]uint32, ix.n)
+	distinct := make([]uint32, 0, ix.n)
+	var repeated, node []uint32 // rows that repeat another, and the position among the distinct of what they repeat
+	for row := range uint32(ix.n) {
+		v := ix.row(int(row))
+		for h := maphash.Bytes(seed, bytesOf(v)); ; h++ {
+			first, taken := firsts[h]
+			if !taken {
+				firsts[h] = uint32(len(distinct))
+				distinct = append(distinct, row)
+				break
+			}
+			if slices.Equal(v, ix.row(int(distinct[first]))) {
+				repeated, node = append(repeated, row), append(node, first)
+				break
+			}
+		}
 	}
-	ids := make([]uint32, 0, ix.n)
-	add := func(id uint32) {
-		if rowOf[id] == none {
-			rowOf[id] = uint32(len(ids))
-			ids = append(ids, id)
+	copies = make([][]uint32, len(distinct))
+	for i, first := range node {
+		copies[first] = append(copies[first], uint32(len(distinct)+i))
+	}
+	ix.ids = append(distinct, repeated...)
+	if len(repeated) > 0 {
+		ix.rows = permute(ix.rows, ix.ids, ix.stride)
+	}
+	return copies
+}
+
+// reorder numbers the rows anew: the head of the index first, then the other nodes of the graph in breadth-first order
+// from the entry, so that rows which a walk meets together lie together, then the copies in the order of their nodes.
+//
+// An index by inner product has a head, the vectors much longer than most. In a graph that treats all vectors alike,
+// they, which are the answer to many a query, are met late: with factors of items whose lengths follow their popularity,
+// a walk of 64 candidates found half to four fifths of the ten best. To score the head first, in one scan, costs less
+// than a tenth of the walk, finds most of these, and starts the walk beside the rest.
+func (ix *index) reorder(copies [][]uint32) {
+	g := ix.graph
+	renumber := make([]uint32, g.nodes)
+	for i := range renumber {
+		renumber[i] = none
+	}
+	order := make([]uint32, 0, ix.n)
+	add := func(row uint32) {
+		if renumber[row] == none {
+			renumber[row] = uint32(len(order))
+			order = append(order, row)
 		}
 	}
 	if ix.metric == InnerProduct {
-		head := ix.headRows()
+		head := ix.headRows(g.nodes)
 		g.head = len(head)
-		for _, id := range head {
-			add(id)
+		for _, row := range head {
+			add(row)
 		}
 	}
 	add(g.entry)
-	for i := 0; i < len(ids); i++ {
-		for _, id := range g.links(ids[i], 0) {
-			if id == none {
+	for i := 0; i < len(order); i++ {
+		for _, row := range g.links(order[i], 0) {
+			if row == none {
 				break
 			}
-			add(id)
+			add(row)
 		}
 	}
-	for id := range uint32(ix.n) { // none, unless connect found no place for one
-		add(id)
+	g.renumber(renumber, order)
+	if g.nodes < ix.n {
+		g.copies = []uint32{uint32(g.nodes)}
+		for _, row := range order[:g.nodes] {
+			order = append(order, copies[row]...)
+			g.copies = append(g.copies, uint32(len(order)))
+		}
 	}
-	ix.ids, ix.rowOf = ids, rowOf
-	ix.rows = permute(ix.rows, ids, ix.stride)
-	g.base = permute(g.base, ids, 2*g.m)
-	g.upperAt = permute(g.upperAt, ids, 1)
-	g.entry = rowOf[g.entry]
+	ix.rows = permute(ix.rows, order, ix.stride)
+	ix.ids = permute(ix.ids, order, 1)
+	ix.rowOf = make([]uint32, ix.n)
+	for row, id := range ix.ids {
+		ix.rowOf[id] = uint32(row)
+	}
+}
+
+// renumber applies a new order of the nodes to the graph; to[row] is the place of a row in it.
+func (g *graph) renumber(to, order []uint32) {
+	g.base = permute(g.base, order, 2*g.m)
+	g.upperAt = permute(g.upperAt, order, 1)
+	g.entry = to[g.entry]
 	for _, links := range [][]uint32{g.base, g.upper} {
-		for i, id := range links {
-			if id != none {
-				links[i] = rowOf[id]
+		for i, row := range links {
+			if row != none {
+				links[i] = to[row]
 			}
 		}
 	}

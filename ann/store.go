@@ -50,6 +50,9 @@ func newStore(vectors []float32, dim int, metric Metric) *store {
 		if metric == Cosine {
 			normalize(row)
 		}
+		for j := range row {
+			row[j] += 0 // makes -0 the other zero: what is equal shall be the same bytes
+		}
 	}
 	return st
 }
