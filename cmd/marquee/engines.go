@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -54,7 +55,7 @@ func (c *console) open(g guests) (*engines, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := telemetry.Logger(s.Telemetry, c.stderr)
+	log, err := telemetry.Logger(s.Telemetry, c.stderr, c.logLevel())
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +64,17 @@ func (c *console) open(g guests) (*engines, error) {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
+}
+
+// logLevel is what a command logs where the settings leave it to the command: the service everything of note; a long
+// command the same, unless a terminal shows its progress; the rest only what went wrong.
+func (c *console) logLevel() slog.Level {
+	word, _, _ := strings.Cut(c.command, " ")
+	long := slices.Contains([]string{"import", "nightly", "train", "features"}, word)
+	if word == "serve" || long && !isTerminal(c.stderr) {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
 }
 
 func (e *engines) openAll(c *console, g guests) error {

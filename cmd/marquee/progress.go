@@ -22,10 +22,15 @@ type progress struct {
 	last time.Time
 }
 
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
 // newProgress begins showing progress towards total of what; a total below 1 is unknown.
 func newProgress(w io.Writer, log *slog.Logger, what string, total int64) *progress {
 	p := &progress{log: log, what: what, total: total, last: time.Now()}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if isTerminal(w) {
 		if total < 1 {
 			total = -1
 		}

@@ -24,7 +24,8 @@ import (
 
 // Config says how much is logged, how, and where traces go.
 type Config struct {
-	// LogLevel is debug, info, warn or error.
+	// LogLevel is debug, info, warn or error, or auto: info for the service, and for long commands whose progress no
+	// terminal shows; warn for the rest.
 	LogLevel string `koanf:"log_level"`
 	// LogFormat is json, text, or auto: text on a terminal and json elsewhere.
 	LogFormat string `koanf:"log_format"`
@@ -34,17 +35,19 @@ type Config struct {
 	TraceRatio float64 `koanf:"trace_ratio"`
 }
 
-// DefaultConfig logs from info up and sends no traces.
+// levelAuto leaves the level to the kind of command.
+const levelAuto = "auto"
+
+// DefaultConfig leaves the log level to the kind of command and sends no traces.
 func DefaultConfig() Config {
-	return Config{LogLevel: "info", LogFormat: "auto", TraceRatio: 0.01}
+	return Config{LogLevel: levelAuto, LogFormat: "auto", TraceRatio: 0.01}
 }
 
 // Validate says what is wrong with the configuration.
 func (c Config) Validate() error {
 	var errs []error
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
-		errs = append(errs, fmt.Errorf("telemetry.log_level must be debug, info, warn or error, is %q", c.LogLevel))
+	if _, err := c.level(0); err != nil {
+		errs = append(errs, err)
 	}
 	switch c.LogFormat {
 	case "auto", "json", "text":
@@ -62,11 +65,23 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Logger makes the process's logger, writing to w.
-func Logger(c Config, w io.Writer) (*slog.Logger, error) {
+// level is the level that is configured, or the one given where that is left to the kind of command.
+func (c Config) level(auto slog.Level) (slog.Level, error) {
+	if c.LogLevel == levelAuto {
+		return auto, nil
+	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
-		return nil, fmt.Errorf("telemetry.log_level must be debug, info, warn or error, is %q", c.LogLevel)
+		return 0, fmt.Errorf("telemetry.log_level must be auto, debug, info, warn or error, is %q", c.LogLevel)
+	}
+	return level, nil
+}
+
+// Logger makes the process's logger, writing to w; auto is the level where none is configured.
+func Logger(c Config, w io.Writer, auto slog.Level) (*slog.Logger, error) {
+	level, err := c.level(auto)
+	if err != nil {
+		return nil, err
 	}
 	opts := &slog.HandlerOptions{Level: level}
 	text := c.LogFormat == "text"

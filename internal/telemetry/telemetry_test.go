@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -38,13 +39,26 @@ func TestLoggerHonoursLevelAndFormat(t *testing.T) {
 	var b bytes.Buffer
 	c := DefaultConfig()
 	c.LogLevel = "warn"
-	log, err := Logger(c, &b)
+	log, err := Logger(c, &b, slog.LevelDebug)
 	if err != nil {
 		t.Fatal(err)
 	}
 	log.Info("quiet")
 	log.Warn("heard", "n", 1)
 	if got := b.String(); strings.Contains(got, "quiet") || !strings.Contains(got, `"msg":"heard"`) {
+		t.Errorf("logged %q", got)
+	}
+}
+
+func TestAutoLevelIsTheCommands(t *testing.T) {
+	var b bytes.Buffer
+	log, err := Logger(DefaultConfig(), &b, slog.LevelWarn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Info("quiet")
+	log.Warn("heard")
+	if got := b.String(); strings.Contains(got, "quiet") || !strings.Contains(got, "heard") {
 		t.Errorf("logged %q", got)
 	}
 }
