@@ -27,9 +27,6 @@ const childVariable = "MARQUEE_WAREHOUSE_CHILD"
 // listenerFD is where the child finds the listening socket. The parent owns the socket, so the address outlives a child.
 const listenerFD = 3
 
-// engineConnections is how many statements the child runs side by side.
-const engineConnections = 8
-
 // childConfig is what the parent tells its child, on standard input, so that no token stands in a process list.
 type childConfig struct {
 	Dir     string `json:"dir"`
@@ -52,6 +49,8 @@ func ChildMain() int {
 }
 
 func child(stdin io.Reader, stdout io.Writer) error {
+	// The terminal sends an interrupt to the whole group; the parent decides when its child ends.
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	in := bufio.NewReader(stdin)
 	line, err := in.ReadBytes('\n')
 	if err != nil {
@@ -70,7 +69,7 @@ func child(stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	f, err := newFront(lib, filepath.Join(cfg.Dir, "engine"), cfg.Token, engineConnections)
+	f, err := newFront(lib, filepath.Join(cfg.Dir, "engine"), cfg.Token)
 	if err != nil {
 		return err
 	}
@@ -110,32 +109,50 @@ func lockDir(dir string) (*os.File, error) {
 	return nil, fmt.Errorf("lock the warehouse folder %s: %w", dir, err)
 }
 
+// leaveWait bounds the child's end, in which it kills what still runs and closes the engine.
+const leaveWait = 8 * time.Second
+
 // serveUntilOrphaned serves until standard input ends, which it does when the parent dies however it dies.
 func serveUntilOrphaned(f *front, ln net.Listener, stdin io.Reader) error {
-	server := &http.Server{Handler: f, ReadHeaderTimeout: 10 * time.Second}
-	stop := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	server := &http.Server{
+		Handler: f, ReadHeaderTimeout: 10 * time.Second,
+		// With it, every statement is killed at the end: nobody is there to take its result.
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	orphaned := make(chan struct{})
 	go func() {
-		defer close(stop)
+		defer close(orphaned)
 		// What comes on the line is of no interest; that it ends is.
 		if _, err := io.Copy(io.Discard, stdin); err != nil {
 			fmt.Fprintln(os.Stderr, "the line to the parent broke:", err)
 		}
 	}()
-	// The terminal sends an interrupt to the whole group; the parent decides when its child ends.
-	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve: %w", err)
-	case <-stop:
+	case <-orphaned:
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-	defer cancel()
+	// An engine that hangs must not keep the folder locked for the next child.
+	watchdog := time.AfterFunc(leaveWait, func() {
+		fmt.Fprintln(os.Stderr, "the engine did not close; leaving without")
+		os.Exit(1)
+	})
+	defer watchdog.Stop()
+	return leave(f, server, cancel)
+}
+
+func leave(f *front, server *http.Server, cancel context.CancelFunc) error {
+	cancel()
+	ctx, done := context.WithTimeout(context.Background(), leaveWait/4)
+	defer done()
 	if err := server.Shutdown(ctx); err != nil {
-		// Queries that do not end are killed with their connections.
+		// Clients that neither read nor write are cut off.
 		err = errors.Join(err, server.Close())
-		fmt.Fprintln(os.Stderr, "queries were still running at the end:", err)
+		fmt.Fprintln(os.Stderr, "statements were still running at the end:", err)
 	}
-	return f.close(3 * time.Second)
+	return f.close(leaveWait / 4)
 }

@@ -38,10 +38,13 @@ type supervisor struct {
 	log     *slog.Logger
 	timeout time.Duration
 
+	// ctx ends when the supervisor is to stop; done is closed when keep has returned.
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan struct{}
+
 	mu      sync.Mutex
 	current *process
-	closing bool
-	done    chan struct{}
 }
 
 // process is one child.
@@ -75,8 +78,10 @@ func supervise(ctx context.Context, dir string, timeout time.Duration, log *slog
 		cfg: childConfig{Dir: abs, Library: library, Token: rand.Text()},
 		ln:  ln, socket: socket, log: log, timeout: timeout, done: make(chan struct{}),
 	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	p, err := s.start(ctx)
 	if err != nil {
+		s.cancel()
 		return nil, errors.Join(err, ln.Close(), socket.Close())
 	}
 	s.current = p
@@ -103,7 +108,8 @@ func (s *supervisor) start(ctx context.Context) (*process, error) {
 		return nil, fmt.Errorf("find this program's own file: %w", err)
 	}
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), childVariable+"=1")
+	// The engine's zone is UTC whatever the machine's is, as it tells its clients.
+	cmd.Env = append(os.Environ(), childVariable+"=1", "TZ=UTC")
 	cmd.ExtraFiles = []*os.File{s.socket}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -137,7 +143,10 @@ func (s *supervisor) start(ctx context.Context) (*process, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("instruct the warehouse's process: %w", err), p.kill())
 	}
-	return p, s.await(ctx, p, ready)
+	if err := s.await(ctx, p, ready); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 func (s *supervisor) await(ctx context.Context, p *process, ready <-chan string) error {
@@ -163,24 +172,32 @@ func (s *supervisor) await(ctx context.Context, p *process, ready <-chan string)
 
 var errEnded = errors.New("the engine's own output is in the log")
 
-// listen takes the child's first line as its answer and the rest as messages.
+// listen takes the child's answer, a line that begins with ready or error, and logs the others: they are the engine's.
 func (s *supervisor) listen(r io.Reader, ready chan<- string) {
-	in := bufio.NewScanner(r)
-	if in.Scan() {
-		ready <- in.Text()
-	}
+	answered := false
+	eachLine(r, func(line string) {
+		if !answered && (strings.HasPrefix(line, "ready ") || strings.HasPrefix(line, "error ")) {
+			answered = true
+			ready <- line
+			return
+		}
+		s.log.Info("warehouse engine", "output", line)
+	})
 	close(ready)
-	for in.Scan() {
-		s.log.Info("warehouse engine", "output", in.Text())
-	}
 }
 
 func (s *supervisor) forward(r io.Reader) {
-	in := bufio.NewReader(r)
+	eachLine(r, func(line string) { s.log.Warn("warehouse engine", "output", line) })
+}
+
+// eachLine hands every line on, until the end or an error of r, which is the end too: the process is gone. Lines beyond
+// the buffer come in pieces, so that the writer never blocks.
+func eachLine(r io.Reader, each func(string)) {
+	in := bufio.NewReaderSize(r, 1<<16)
 	for {
-		line, err := in.ReadString('\n')
-		if line = strings.TrimSpace(line); line != "" {
-			s.log.Warn("warehouse engine", "output", line)
+		line, _, err := in.ReadLine()
+		if text := strings.TrimSpace(string(line)); text != "" {
+			each(text)
 		}
 		if err != nil {
 			return
@@ -192,59 +209,58 @@ func (s *supervisor) forward(r io.Reader) {
 func (s *supervisor) keep() {
 	defer close(s.done)
 	backoff := firstBackoff
-	for {
-		s.mu.Lock()
-		p := s.current
-		s.mu.Unlock()
+	for p := s.current; ; {
 		<-p.exited
-		s.mu.Lock()
-		closing := s.closing
-		s.mu.Unlock()
-		if closing {
+		if s.ctx.Err() != nil {
 			return
 		}
-		s.log.Error("the embedded warehouse's process ended; starting it again", "error", p.err, "after", time.Since(p.began).Round(time.Millisecond))
-		if time.Since(p.began) > time.Minute {
+		lived := time.Since(p.began)
+		s.log.Error("the embedded warehouse's process ended; starting it again", "error", p.err, "after", lived.Round(time.Millisecond))
+		if lived > time.Minute {
 			backoff = firstBackoff
 		}
-		next, ok := s.restart(backoff)
-		if !ok {
+		next, err := s.restart(backoff)
+		if err != nil {
 			return
 		}
 		backoff = min(2*backoff, lastBackoff)
 		s.mu.Lock()
-		s.current, closing = next, s.closing
+		s.current, p = next, next
 		s.mu.Unlock()
-		if closing {
-			s.end(next)
+		if s.ctx.Err() != nil {
+			// stop may have seen the one before.
+			if err := s.end(next); err != nil {
+				s.log.Error("end the embedded warehouse", "error", err)
+			}
 			return
 		}
 	}
 }
 
-// restart tries until a child is ready; it gives up when the supervisor is stopped.
-func (s *supervisor) restart(backoff time.Duration) (*process, bool) {
+// restart tries until a child is ready; its only error is that the supervisor is to stop.
+func (s *supervisor) restart(backoff time.Duration) (*process, error) {
 	for {
-		time.Sleep(backoff)
-		s.mu.Lock()
-		closing := s.closing
-		s.mu.Unlock()
-		if closing {
-			return nil, false
+		select {
+		case <-time.After(backoff):
+		case <-s.ctx.Done():
+			return nil, s.ctx.Err()
 		}
-		p, err := s.start(context.Background())
+		p, err := s.start(s.ctx)
 		if err == nil {
-			return p, true
+			return p, nil
 		}
-		s.log.Error("start the embedded warehouse again", "error", err, "next_try_in", backoff)
+		if s.ctx.Err() != nil {
+			return nil, s.ctx.Err()
+		}
 		backoff = min(2*backoff, lastBackoff)
+		s.log.Error("start the embedded warehouse again", "error", err, "next_try_in", backoff)
 	}
 }
 
 // stop ends the child and returns when it is gone.
 func (s *supervisor) stop() error {
+	s.cancel()
 	s.mu.Lock()
-	s.closing = true
 	p := s.current
 	s.mu.Unlock()
 	err := s.end(p)
@@ -257,10 +273,12 @@ func (s *supervisor) end(p *process) error {
 	if err := p.stdin.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return errors.Join(err, p.kill())
 	}
+	timer := time.NewTimer(stopWait)
+	defer timer.Stop()
 	select {
 	case <-p.exited:
 		return nil
-	case <-time.After(stopWait):
+	case <-timer.C:
 		s.log.Warn("the embedded warehouse did not end; killing it", "waited", stopWait)
 		return p.kill()
 	}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -108,6 +109,7 @@ func scrub(err error, text string) string {
 type Warehouse struct {
 	conn  driver.Conn
 	child *supervisor // nil for a server
+	close func() error
 }
 
 // Open opens the warehouse that cfg names. An embedded one without a folder of its own lives in dataDir/warehouse.
@@ -120,6 +122,7 @@ func Open(ctx context.Context, cfg Config, dataDir string, log *slog.Logger) (*W
 		return nil, err
 	}
 	w := &Warehouse{}
+	w.close = sync.OnceValue(w.end)
 	if t.embedded {
 		dir := t.dir
 		if dir == "" {
@@ -165,8 +168,10 @@ func (w *Warehouse) Version(ctx context.Context) (string, error) {
 	return v, nil
 }
 
-// Close closes the connections and ends the embedded engine.
-func (w *Warehouse) Close() error {
+// Close closes the connections and ends the embedded engine; statements that still run fail. Closing twice is closing once.
+func (w *Warehouse) Close() error { return w.close() }
+
+func (w *Warehouse) end() error {
 	var errs []error
 	if w.conn != nil {
 		errs = append(errs, w.conn.Close())

@@ -128,10 +128,8 @@ type Insert struct {
 
 // Insert begins an INSERT; target is the statement without its FORMAT. Data must come through here: in the statement's own
 // text the engine loses rows of binary formats.
-func (c *Conn) Insert(target, format string) (*Insert, error) {
-	st := c.lib.insert(c.inner(), pointer(target), uintptr(len(target)), pointer(format), uintptr(len(format)))
-	runtime.KeepAlive(target)
-	runtime.KeepAlive(format)
+func (c *Conn) Insert(target, format string, params map[string]string) (*Insert, error) {
+	st := c.run(c.lib.insert, target, format, params)
 	if st == nil {
 		return nil, errNoResult
 	}

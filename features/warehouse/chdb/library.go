@@ -25,7 +25,7 @@ type Library struct {
 	rowsRead      func(res unsafe.Pointer) uint64
 	rowsWritten   func(res unsafe.Pointer) uint64
 	resultError   func(res unsafe.Pointer) unsafe.Pointer
-	insert        func(conn, q unsafe.Pointer, ql uintptr, f unsafe.Pointer, fl uintptr) unsafe.Pointer
+	insert        func(conn, q unsafe.Pointer, ql uintptr, f unsafe.Pointer, fl uintptr, names, nameLens, vals, valLens unsafe.Pointer, n uintptr) unsafe.Pointer
 	insertAppend  func(st, d unsafe.Pointer, n uintptr) int32
 	insertDone    func(st unsafe.Pointer) unsafe.Pointer
 	insertCancel  func(st unsafe.Pointer)
@@ -57,7 +57,7 @@ func Load(path string) (*Library, error) {
 		"chdb_result_rows_read":            &l.rowsRead,
 		"chdb_result_rows_written":         &l.rowsWritten,
 		"chdb_result_error":                &l.resultError,
-		"chdb_stream_insert_n":             &l.insert,
+		"chdb_stream_insert_with_params_n": &l.insert,
 		"chdb_stream_append":               &l.insertAppend,
 		"chdb_stream_done":                 &l.insertDone,
 		"chdb_stream_cancel_insert":        &l.insertCancel,
@@ -83,9 +83,10 @@ func (l *Library) Shutdown() error {
 	return nil
 }
 
-// Connect opens a connection to the database in the folder dir. All connections of a process must be to one folder.
-func (l *Library) Connect(dir string) (*Conn, error) {
-	args := []string{"chdb", "--path=" + dir}
+// Connect opens a connection to the database in the folder dir; options are settings of the engine in the form --name=value.
+// All connections of a process must be to one folder, and the first one's options are those of all.
+func (l *Library) Connect(dir string, options ...string) (*Conn, error) {
+	args := append([]string{"chdb", "--path=" + dir}, options...)
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	argv := make([]unsafe.Pointer, len(args)+1)

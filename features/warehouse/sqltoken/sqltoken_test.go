@@ -1,6 +1,7 @@
 package sqltoken
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -25,10 +26,30 @@ func TestClassify(t *testing.T) {
 		"INSERT INTO t /* VALUES */ -- FORMAT\n VALUES (1)":        {Class: Insert, Target: "INSERT INTO t /* VALUES */ -- FORMAT\n ", Format: "Values", Data: " (1)"},
 		"INSERT INTO t FORMAT":                                     {},
 		"INSERT INTO t":                                            {},
-		"":                                                         {},
+		"SET max_threads = 1":                                      {Class: Session},
+		"/* x */ use db":                                           {Class: Session},
+		"CREATE TEMPORARY TABLE t (a UInt8)":                       {Class: Session},
+		"create or replace temporary table t (a UInt8)":            {Class: Session},
+		"CREATE OR REPLACE TABLE temporary (a UInt8)":              {},
+		"DROP TABLE t": {},
+		"":             {},
 	} {
 		if got := Classify(sql); got != want {
 			t.Errorf("Classify(%q) = %+v, want %+v", sql, got, want)
+		}
+	}
+}
+
+func TestSplit(t *testing.T) {
+	for script, want := range map[string][]string{
+		"":                                      nil,
+		" -- nothing;\n;; /* ; */":              nil,
+		"SELECT 1":                              {"SELECT 1"},
+		"SELECT ';';\n-- and; then\nSELECT `;`": {"SELECT ';'", "-- and; then\nSELECT `;`"},
+		"SELECT $$;$$; ":                        {"SELECT $$;$$"},
+	} {
+		if got := Split(script); !slices.Equal(got, want) {
+			t.Errorf("Split(%q) = %q, want %q", script, got, want)
 		}
 	}
 }

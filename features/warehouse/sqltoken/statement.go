@@ -12,6 +12,8 @@ const (
 	Query
 	// Insert takes data, from the statement's own text or from beside it.
 	Insert
+	// Session is a statement that changes its session and nothing else: SET, USE, CREATE TEMPORARY, BEGIN.
+	Session
 )
 
 // Statement is what Classify finds.
@@ -34,6 +36,10 @@ func Classify(sql string) Statement {
 		return Statement{Class: Query}
 	case "INSERT":
 		return w.insert()
+	case "SET", "USE", "BEGIN", "COMMIT", "ROLLBACK":
+		return Statement{Class: Session}
+	case "CREATE", "REPLACE", "ATTACH":
+		return w.create()
 	}
 	return Statement{}
 }
@@ -70,6 +76,19 @@ func (w *walker) word() string {
 		}
 		return text
 	}
+}
+
+// create tells what is made for the session from what is made for all: TEMPORARY stands right behind CREATE or CREATE OR
+// REPLACE.
+func (w *walker) create() Statement {
+	word := w.word()
+	for word == "OR" || word == "REPLACE" {
+		word = w.word()
+	}
+	if word == "TEMPORARY" {
+		return Statement{Class: Session}
+	}
+	return Statement{}
 }
 
 // insert finds what the data of an INSERT is: the first of VALUES, FORMAT, SELECT, WITH and FROM outside of brackets
