@@ -7,7 +7,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
+
+	"marquee/ingest/broker"
+	ingestv1 "marquee/ingest/v1"
 )
 
 // Config is the ingest module's part of the configuration.
@@ -76,7 +80,7 @@ func (c Config) Validate() error {
 		between("retention", c.Retention, time.Minute, 3650*day),
 		between("dead_letter_retention", c.DeadLetterRetention, time.Minute, 3650*day),
 		between("linger", c.Linger, 0, time.Second),
-		between("publish_timeout", c.PublishTimeout, 100*time.Millisecond, 5*time.Minute),
+		between("publish_timeout", c.PublishTimeout, time.Second, 5*time.Minute),
 		between("publish_buffer_events", c.PublishBufferEvents, 1000, 10_000_000),
 		between("batch_events", c.BatchEvents, 1, 1_000_000),
 		between("batch_bytes", c.BatchBytes, 1<<10, 1<<30),
@@ -100,4 +104,15 @@ func between[T cmp.Ordered](field string, value, least, most T) error {
 		return fmt.Errorf("ingest.%s must be between %v and %v, is %v", field, least, most, value)
 	}
 	return nil
+}
+
+// Topics are the topics ingest owns, as they are to be made: (*broker.Broker).EnsureTopics takes them.
+func (c Config) Topics() []broker.TopicSpec {
+	retention := func(d time.Duration) map[string]string {
+		return map[string]string{"cleanup.policy": "delete", "retention.ms": strconv.FormatInt(d.Milliseconds(), 10)}
+	}
+	return []broker.TopicSpec{
+		{Name: ingestv1.TopicWatchEvents, Partitions: c.Partitions, ReplicationFactor: c.Replication, Configs: retention(c.Retention)},
+		{Name: ingestv1.TopicDeadLetters, Partitions: 1, ReplicationFactor: c.Replication, Configs: retention(c.DeadLetterRetention)},
+	}
 }

@@ -144,7 +144,7 @@ func checkOrder(t *testing.T, records []*kgo.Record) {
 func testHeaders(t *testing.T, e engine) {
 	b := e.open(t)
 	topic := newTopic(t, b, 1, nil)
-	at := time.UnixMilli(1_600_000_000_123)
+	at := time.Now().Add(-time.Hour).Truncate(time.Millisecond) // Retention goes by it: not long ago.
 	produce(t, newClient(t, b), &kgo.Record{
 		Topic: topic, Value: []byte("v"), Timestamp: at,
 		Headers: []kgo.RecordHeader{{Key: "content-type", Value: []byte("application/json")}, {Key: "empty"}},

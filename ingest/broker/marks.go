@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,13 +62,13 @@ func (e *LossError) Error() string {
 // currentMarks asks the running broker how far its partitions have come.
 func (e *embedded) currentMarks(ctx context.Context) (marks, error) {
 	m := marks{Version: marksVersion}
-	topics, err := e.adm.ListTopicsWithInternal(ctx)
+	topics, err := listTopics(ctx, e.client)
 	if err != nil {
 		return m, err
 	}
-	for _, topic := range topics.Sorted() {
-		t := topicMarks{ID: topic.ID.String(), Topic: topic.Topic}
-		for _, p := range e.cluster.PartitionInfos(topic.Topic) {
+	for _, topic := range topics {
+		t := topicMarks{ID: hex.EncodeToString(topic.TopicID[:]), Topic: *topic.Topic}
+		for _, p := range e.cluster.PartitionInfos(t.Topic) {
 			t.Ends = append(t.Ends, p.HighWatermark)
 		}
 		m.Topics = append(m.Topics, t)

@@ -33,18 +33,18 @@ func (e *embedded) sweepLoop(ctx context.Context) {
 
 // sweep deletes what retention.ms and retention.bytes no longer keep, as of now. The last record of a partition stays.
 func (e *embedded) sweep(ctx context.Context, now time.Time) error {
-	topics, err := e.adm.ListTopicsWithInternal(ctx)
+	topics, err := listTopics(ctx, e.client)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, name := range topics.Names() {
-		info := e.cluster.TopicInfo(name)
+	for _, topic := range topics {
+		info := e.cluster.TopicInfo(*topic.Topic)
 		if info == nil || !deletes(info) {
 			continue
 		}
 		if err := e.sweepTopic(ctx, info, now); err != nil {
-			errs = append(errs, fmt.Errorf("topic %s: %w", name, err))
+			errs = append(errs, fmt.Errorf("topic %s: %w", info.Topic, err))
 		}
 	}
 	return errors.Join(append(errs, e.writeMarks(ctx))...)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TopicSpec is a topic as it should be.
@@ -44,23 +46,21 @@ func (b *Broker) EnsureTopics(ctx context.Context, specs ...TopicSpec) error {
 		return err
 	}
 	defer client.Close()
-	adm := kadm.NewClient(client)
-	adm.SetTimeoutMillis(int32(b.cfg.ConnectTimeout.Milliseconds()))
 	var errs []error
 	names := make([]string, len(specs))
 	for i, spec := range specs {
 		names[i] = spec.Name
-		if err := b.ensure(ctx, adm, spec); err != nil {
+		if err := b.ensure(ctx, client, spec); err != nil {
 			errs = append(errs, fmt.Errorf("ensure topic %s: %w", spec.Name, err))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return awaitLeaders(ctx, adm, names)
+	return awaitLeaders(ctx, client, names)
 }
 
-func (b *Broker) ensure(ctx context.Context, adm *kadm.Client, spec TopicSpec) error {
+func (b *Broker) ensure(ctx context.Context, client *kgo.Client, spec TopicSpec) error {
 	replication := spec.ReplicationFactor
 	if b.Embedded() {
 		replication = 1
@@ -69,9 +69,9 @@ func (b *Broker) ensure(ctx context.Context, adm *kadm.Client, spec TopicSpec) e
 	for name, value := range b.topicConfigs(spec) {
 		configs[name] = &value
 	}
-	_, err := adm.CreateTopic(ctx, spec.Partitions, replication, configs, spec.Name)
+	_, err := kadm.NewClient(client).CreateTopic(ctx, spec.Partitions, replication, configs, spec.Name)
 	if errors.Is(err, kerr.TopicAlreadyExists) {
-		return b.compare(ctx, adm, spec)
+		return b.compare(ctx, client, spec)
 	}
 	if err == nil {
 		b.log.Info("topic created", "topic", spec.Name, "partitions", spec.Partitions)
@@ -91,18 +91,21 @@ func (b *Broker) topicConfigs(spec TopicSpec) map[string]string {
 }
 
 // compare holds a topic that exists against the one that is wanted.
-func (b *Broker) compare(ctx context.Context, adm *kadm.Client, spec TopicSpec) error {
-	topics, err := adm.ListTopics(ctx, spec.Name)
+func (b *Broker) compare(ctx context.Context, client *kgo.Client, spec TopicSpec) error {
+	topics, err := listTopics(ctx, client, spec.Name)
 	if err != nil {
 		return err
 	}
-	detail := topics[spec.Name]
-	if detail.Err != nil {
-		return detail.Err
+	if err := kerr.ErrorForCode(topics[0].ErrorCode); err != nil {
+		return err
 	}
-	if have := int32(len(detail.Partitions)); have < spec.Partitions {
+	if have := int32(len(topics[0].Partitions)); have < spec.Partitions {
 		return &PartitionsError{Topic: spec.Name, Have: have, Want: spec.Partitions}
 	}
+	return b.compareConfigs(ctx, kadm.NewClient(client), spec)
+}
+
+func (b *Broker) compareConfigs(ctx context.Context, adm *kadm.Client, spec TopicSpec) error {
 	described, err := adm.DescribeTopicConfigs(ctx, spec.Name)
 	if err != nil {
 		return err
@@ -134,12 +137,12 @@ func (b *Broker) compare(ctx context.Context, adm *kadm.Client, spec TopicSpec) 
 }
 
 // awaitLeaders returns when every partition of the topics has a leader: what is created is not at once ready.
-func awaitLeaders(ctx context.Context, adm *kadm.Client, names []string) error {
+func awaitLeaders(ctx context.Context, client *kgo.Client, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
 	for {
-		topics, err := adm.ListTopicsWithInternal(ctx, names...)
+		topics, err := listTopics(ctx, client, names...)
 		if err == nil {
 			err = leaderless(topics)
 		}
@@ -154,16 +157,40 @@ func awaitLeaders(ctx context.Context, adm *kadm.Client, names []string) error {
 	}
 }
 
-func leaderless(topics kadm.TopicDetails) error {
+func leaderless(topics []kmsg.MetadataResponseTopic) error {
 	for _, topic := range topics {
-		if topic.Err != nil {
-			return fmt.Errorf("topic %s: %w", topic.Topic, topic.Err)
+		if err := kerr.ErrorForCode(topic.ErrorCode); err != nil {
+			return fmt.Errorf("topic %s: %w", *topic.Topic, err)
 		}
 		for _, p := range topic.Partitions {
-			if p.Err != nil || p.Leader < 0 {
-				return fmt.Errorf("topic %s: partition %d has no leader: %w", topic.Topic, p.Partition, p.Err)
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return fmt.Errorf("topic %s: partition %d: %w", *topic.Topic, p.Partition, err)
+			}
+			if p.Leader < 0 {
+				return fmt.Errorf("topic %s: partition %d has no leader", *topic.Topic, p.Partition)
 			}
 		}
 	}
 	return nil
+}
+
+// listTopics asks the broker for the topics as they are now; all of them when none is named. The admin client would answer from
+// what it has known for up to five seconds.
+func listTopics(ctx context.Context, client *kgo.Client, names ...string) ([]kmsg.MetadataResponseTopic, error) {
+	request := kmsg.NewPtrMetadataRequest()
+	for _, name := range names {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = kmsg.StringPtr(name)
+		request.Topics = append(request.Topics, topic)
+	}
+	response, err := request.RequestWith(ctx, client)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	for i := range response.Topics {
+		if response.Topics[i].Topic == nil || len(names) > 0 && len(response.Topics) != len(names) {
+			return nil, fmt.Errorf("list topics: the broker answered with %d topics for %d names", len(response.Topics), len(names))
+		}
+	}
+	return response.Topics, nil
 }
