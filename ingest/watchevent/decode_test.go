@@ -78,7 +78,7 @@ func TestRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	stamp := goodEvent().OccurredAt + 1_000_000
-	late := goodEvent().OccurredAt + 3*24*3600*1_000_000
+	late := goodEvent().OccurredAt + 40*24*3600*1_000_000
 	tests := []struct {
 		name     string
 		record   Record
