@@ -137,13 +137,12 @@ func judge(ctx context.Context, h *Holdout, s Scorer, users []judged, first, ste
 		relevant := h.Relevant[i]
 		list := top.Top(scores, cutoff, relevant)
 		hits = metric.Hits(hits[:0], list, relevant)
-		users[i] = judged{
-			ndcg:   metric.NDCG(hits, len(relevant), cutoff),
-			recall: metric.Recall(hits, len(relevant), cutoff),
-			hit:    metric.HitRate(hits, cutoff),
-			rr:     metric.ReciprocalRank(hits, cutoff),
-			length: copy(users[i].list[:], list),
-		}
+		user := &users[i]
+		user.length = copy(user.list[:], list)
+		user.ndcg = metric.NDCG(hits, len(relevant), cutoff)
+		user.recall = metric.Recall(hits, len(relevant), cutoff)
+		user.hit = metric.HitRate(hits, cutoff)
+		user.rr = metric.ReciprocalRank(hits, cutoff)
 	}
 	return nil
 }
