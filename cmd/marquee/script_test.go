@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,10 +39,10 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"needdata":  needData,
 			"truncate":  truncate,
 			"jsonequal": jsonEqual,
 		},
+		Condition:           func(condition string) (bool, error) { return haveData(data, condition) },
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
@@ -54,19 +55,19 @@ func nativeDir(root string) string {
 	return filepath.Join(root, ".native")
 }
 
-// needData leaves a script out when a public data set is missing: needdata ml-100k.
-func needData(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: needdata SET")
+// haveData answers the condition [data:SET]: whether a public data set is there. With CI=true it must be.
+func haveData(data, condition string) (bool, error) {
+	set, ok := strings.CutPrefix(condition, "data:")
+	if !ok {
+		return false, fmt.Errorf("unknown condition %q", condition)
 	}
-	if _, err := os.Stat(filepath.Join(ts.Getenv("DATA"), args[0])); err == nil {
-		return
+	if _, err := os.Stat(filepath.Join(data, set)); err == nil {
+		return true, nil
 	}
 	if os.Getenv("CI") == "true" {
-		ts.Fatalf("the data set %s is missing, and with CI=true nothing may be left out", args[0])
+		return false, fmt.Errorf("the data set %s is missing, and with CI=true nothing may be left out", set)
 	}
-	ts.Logf("LEFT OUT: the data set %s is not there", args[0])
-	ts.Check(os.Setenv("MARQUEE_TEST_LEFT_OUT", args[0]))
+	return false, nil
 }
 
 // truncate cuts a file to half its length: truncate FILE.
