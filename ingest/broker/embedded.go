@@ -69,6 +69,11 @@ func startEmbedded(ctx context.Context, dir string, cfg Config, acceptLoss bool,
 // start runs the broker and holds what it read from disk against the marks. With acceptLoss, what is missing is filled by
 // placeholders, and the broker started again over them.
 func (e *embedded) start(ctx context.Context, cfg Config, acceptLoss bool) error {
+	if !acceptLoss {
+		if err := checkSegments(e.dir); err != nil {
+			return err
+		}
+	}
 	if err := e.run(cfg); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -138,40 +139,87 @@ func TestAnEmptiedLogIsRefusedUntilTheLossIsAccepted(t *testing.T) {
 	}
 }
 
-func TestADamagedSegmentIsALoss(t *testing.T) {
+// segmentOfTen is a closed broker's folder with ten records, each a batch of its own, and the file they are in.
+func segmentOfTen(t *testing.T) (dir, topic, segment string, raw []byte) {
+	t.Helper()
 	b := openURL(t, "embedded:", t.TempDir())
-	topic := newTopic(t, b, 1, nil)
+	topic = newTopic(t, b, 1, nil)
 	client := newClient(t, b)
 	for i := range 10 {
 		produce(t, client, numbered(topic, i, 1)...)
 	}
+	client.Close()
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	segment := filepath.Join(partitionDir(b.embedded.dir, topic, 0), "0.dat")
+	segment = filepath.Join(partitionDir(b.embedded.dir, topic, 0), "0.dat")
 	raw, err := os.ReadFile(segment)
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw[len(raw)/2+40] ^= 1 // Within what a batch's check sum covers.
-	if err := os.WriteFile(segment, raw, 0o644); err != nil {
-		t.Fatal(err)
+	return b.embedded.dir, topic, segment, raw
+}
+
+func TestADamagedSegmentIsNotTouched(t *testing.T) {
+	for name, at := range map[string]int{"a record": 40, "an offset": 0, "a length": 11, "a check sum": 18} {
+		t.Run(name, func(t *testing.T) {
+			dir, topic, segment, raw := segmentOfTen(t)
+			raw[len(raw)/2+at] ^= 1
+			if err := os.WriteFile(segment, raw, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			cfg := DefaultConfig()
+			cfg.URL = "embedded:" + dir
+			err := openFails(t, cfg)
+			var damage *DamageError
+			var loss *LossError // A wrong length hides what follows it: like a torn end, but the marks know better.
+			if !(errors.As(err, &damage) && damage.Byte == int64(len(raw)/2)) && !(at == 11 && errors.As(err, &loss)) {
+				t.Fatal(err)
+			}
+			if damage != nil {
+				if now, err := os.ReadFile(segment); err != nil || !slices.Equal(now, raw) {
+					t.Errorf("the segment was changed: %v", err)
+				}
+			}
+			b := openURL(t, cfg.URL+"?accept_loss=true", "")
+			if offset := nextOffset(t, b, topic); at != 0 && offset != 10 {
+				t.Errorf("a record got offset %d, want 10", offset)
+			}
+			// What stands before the damage and what came after it are both read, over the gap.
+			if r := readAll(t, b, topic, 6); at != 0 && (len(r) != 6 || r[5].Offset != 10) {
+				t.Errorf("read %d records, the last at %d", len(r), r[len(r)-1].Offset)
+			}
+		})
 	}
-	cfg := DefaultConfig()
-	cfg.URL = "embedded:" + b.embedded.dir
-	err = openFails(t, cfg)
-	var loss *LossError
-	if !errors.As(err, &loss) || loss.Losses[0].Want != 10 || loss.Losses[0].End == 0 {
-		t.Fatal(err)
+}
+
+func TestATornEndIsCutOff(t *testing.T) {
+	for _, torn := range []int{1, 12, 30, 60} {
+		dir, topic, segment, raw := segmentOfTen(t)
+		if err := os.WriteFile(segment, append(raw, raw[:torn]...), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		b := openURL(t, "embedded:"+dir, "")
+		if offset := nextOffset(t, b, topic); offset != 10 {
+			t.Errorf("after a torn end of %d bytes a record got offset %d, want 10", torn, offset)
+		}
+		readAll(t, b, topic, 11)
 	}
-	b = openURL(t, cfg.URL+"?accept_loss=true", "")
-	if offset := nextOffset(t, b, topic); offset != 10 {
-		t.Errorf("a record got offset %d, want 10", offset)
-	}
-	// What stands before the damage and what came after it are both read, over the gap.
-	if r := readAll(t, b, topic, int(loss.Losses[0].End)+1); r[len(r)-1].Offset != 10 {
-		t.Errorf("read up to offset %d, want 10", r[len(r)-1].Offset)
-	}
+}
+
+func FuzzScanBatches(f *testing.F) {
+	f.Add([]byte{}, int64(0))
+	f.Add(emptyBatch(7), int64(3))
+	f.Add(slices.Concat(emptyBatch(7), emptyBatch(8), emptyBatch(9)[:50]), int64(0))
+	f.Fuzz(func(t *testing.T, raw []byte, base int64) {
+		at, _, err := scanBatches(bytes.NewReader(raw), int64(len(raw)), base)
+		if err != nil || at < 0 || at > int64(len(raw)) {
+			t.Errorf("%d of %d bytes: %v", at, len(raw), err)
+		}
+		if _, err := isTorn(bytes.NewReader(raw), int64(len(raw)), at); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestADeletedTopicIsNoLoss(t *testing.T) {

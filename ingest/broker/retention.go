@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -102,33 +98,14 @@ func setting(topic *kfake.TopicInfo, name string) (int64, bool) {
 // firstKeptSegment is the base offset of the oldest segment that stays when the oldest go until what is left would be smaller
 // than size bytes. Like Kafka it deletes by segments, and never the newest.
 func firstKeptSegment(dir string, size int64) (int64, error) {
-	type segment struct{ base, bytes int64 }
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
+	segments, err := listSegments(dir)
 	if err != nil {
 		return 0, err
 	}
-	var segments []segment
 	total := int64(0)
-	for _, entry := range entries {
-		name, ok := strings.CutSuffix(entry.Name(), ".dat")
-		base, err := strconv.ParseInt(name, 10, 64)
-		if !ok || err != nil {
-			continue
-		}
-		info, err := os.Stat(filepath.Join(dir, entry.Name()))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // Deleted meanwhile.
-		}
-		if err != nil {
-			return 0, err
-		}
-		segments = append(segments, segment{base, info.Size()})
-		total += info.Size()
+	for _, s := range segments {
+		total += s.bytes
 	}
-	slices.SortFunc(segments, func(a, b segment) int { return int(min(max(a.base-b.base, -1), 1)) })
 	for i, s := range segments {
 		if total -= s.bytes; total < size || i == len(segments)-1 {
 			return s.base, nil
