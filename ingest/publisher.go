@@ -98,6 +98,9 @@ func (p *Publisher) Publish(ctx context.Context, events []*ingestv1.WatchEvent) 
 	if err != nil {
 		return nil, err
 	}
+	// The client gives a record up only between its own attempts, which can be seconds late; whoever waits is told in time.
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
 	return pending.Wait(ctx)
 }
 
