@@ -142,17 +142,21 @@ func serveUntilOrphaned(f *front, ln net.Listener, stdin io.Reader) error {
 		os.Exit(1)
 	})
 	defer watchdog.Stop()
-	return leave(f, server, cancel)
+	cancel()
+	return leave(f, server)
 }
 
-func leave(f *front, server *http.Server, cancel context.CancelFunc) error {
-	cancel()
-	ctx, done := context.WithTimeout(context.Background(), leaveWait/4)
-	defer done()
-	if err := server.Shutdown(ctx); err != nil {
-		// Clients that neither read nor write are cut off.
-		err = errors.Join(err, server.Close())
-		fmt.Fprintln(os.Stderr, "statements were still running at the end:", err)
+func leave(f *front, server *http.Server) error {
+	// http.Server.Shutdown would do it but for connections on which nothing was ever said, for which it waits 5 s.
+	drained := f.sessions.drain(leaveWait / 4)
+	if err := server.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "close the connections:", err)
+	}
+	if drained != nil {
+		// These wait for clients that neither read nor write, and end now that they are cut off.
+		if err := f.sessions.drain(leaveWait / 4); err != nil {
+			return fmt.Errorf("leave without a clean shutdown: %w", err)
+		}
 	}
 	return f.close(leaveWait / 4)
 }

@@ -3,7 +3,6 @@ package warehouse
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,6 +31,7 @@ type session struct {
 type sessions struct {
 	connect func() (*chdb.Conn, error)
 	slots   chan struct{}
+	drained int // slots that drain has taken; only drain touches it
 
 	mu   sync.Mutex
 	idle []*session // last used, first taken: it is the likeliest to be in the right state
@@ -43,6 +43,9 @@ func newSessions(connect func() (*chdb.Conn, error)) *sessions {
 
 // get takes a session that is in the database and has the settings.
 func (p *sessions) get(ctx context.Context, database string, settings map[string]string) (*session, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -114,23 +117,24 @@ func (p *sessions) put(s *session) {
 	<-p.slots
 }
 
-// close closes every session, waiting a while for those in use.
-func (p *sessions) close(wait time.Duration) error {
+// drain waits until no session is in use, and lets none be used any more. It may be called again when it fails.
+func (p *sessions) drain(wait time.Duration) error {
 	deadline := time.After(wait)
-	for range cap(p.slots) {
+	for ; p.drained < cap(p.slots); p.drained++ {
 		select {
 		case p.slots <- struct{}{}:
 		case <-deadline:
-			return errors.New("a statement did not end; leaving without a clean shutdown")
+			return fmt.Errorf("%d statements did not end", cap(p.slots)-p.drained)
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range p.idle {
+	return nil
+}
+
+// close closes the sessions; drain must have been called.
+func (p *sessions) close() {
+	for s := p.pop(); s != nil; s = p.pop() {
 		s.conn.Close()
 	}
-	p.idle = nil
-	return nil
 }
 
 // adopt brings the session into the state that a request needs. After an error it must not be used.

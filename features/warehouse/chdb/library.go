@@ -75,13 +75,10 @@ func Load(path string) (*Library, error) {
 	return l, nil
 }
 
-// Shutdown ends the engine; every connection must be closed before.
-func (l *Library) Shutdown() error {
-	if code := l.shutdown(); code != 0 {
-		return fmt.Errorf("chdb_shutdown answered %d", code)
-	}
-	return nil
-}
+// Shutdown ends the engine; every connection must be closed before. It is complete only where no MergeTree table was in
+// use: the library leaves those tables' background threads to the process's end. That harms nothing, as parts of tables
+// are written whole or not at all.
+func (l *Library) Shutdown() (complete bool) { return l.shutdown() == 0 }
 
 // Connect opens a connection to the database in the folder dir; options are settings of the engine in the form --name=value.
 // All connections of a process must be to one folder, and the first one's options are those of all.
