@@ -169,7 +169,10 @@ func readBatch(in io.Reader, size int64, buf []byte) (batch []byte, reason strin
 	}
 	buf = slices.Grow(buf, int(length))[:batchPrefix+length]
 	if _, err := io.ReadFull(in, buf[batchPrefix:]); err != nil {
-		return buf, "", fmt.Errorf("the file became shorter: %w", err)
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF // The file became shorter meanwhile; io.EOF would say that all is well.
+		}
+		return buf, "", err
 	}
 	if crc32.Checksum(buf[21:], castagnoli()) != binary.BigEndian.Uint32(buf[17:]) {
 		return buf, "a check sum is wrong", nil

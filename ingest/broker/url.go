@@ -61,6 +61,9 @@ func parseKafka(rest string) (target, error) {
 		return t, errors.New("kafka: is followed by //, as in kafka://localhost:9092")
 	}
 	rest, query, _ := strings.Cut(rest, "?")
+	if strings.Contains(query, "@") {
+		return t, errors.New("an @ after ?: in a password, ? is written %3F; in an option, @ is written %40")
+	}
 	// A password may hold an unescaped @; a host may not.
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
 		if err := t.account(rest[:at]); err != nil {
@@ -112,7 +115,7 @@ func seed(host string) (string, error) {
 	if h, p, err := net.SplitHostPort(host); err == nil {
 		name, port = h, p
 	} else if strings.Contains(strings.Trim(host, "[]"), ":") && !strings.HasPrefix(host, "[") {
-		return "", fmt.Errorf("host %q: an IPv6 address stands in brackets, as in [::1]:9092", host)
+		return "", errors.New("an IPv6 address in a kafka:// URL stands in brackets, as in [::1]:9092")
 	} else {
 		name = strings.Trim(host, "[]")
 	}
@@ -120,7 +123,8 @@ func seed(host string) (string, error) {
 		return "", errors.New("a kafka:// URL names at least one host, as in kafka://localhost:9092")
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return "", fmt.Errorf("host %q: the port must be between 1 and 65535, is %q", name, port)
+		// The port is not repeated: of an account without a host it would be the password.
+		return "", fmt.Errorf("host %q: the port must be a number between 1 and 65535", name)
 	}
 	return net.JoinHostPort(name, port), nil
 }
@@ -172,17 +176,14 @@ func boolean(values url.Values, name string, into *bool) error {
 	return nil
 }
 
-// Redact is a broker URL fit to be shown: its password is ***. It works on URLs that are wrong, too.
+// Redact is a broker URL fit to be shown: without its password, and without anything when it cannot be told where that is.
 func Redact(raw string) string {
-	start := strings.Index(raw, "://")
-	at := strings.LastIndexByte(raw, '@')
-	if start < 0 || at < start {
+	t, err := parse(raw)
+	switch {
+	case err != nil:
+		return "***"
+	case t.user == "":
 		return raw
 	}
-	userinfo := raw[start+3 : at]
-	user, _, ok := strings.Cut(userinfo, ":")
-	if !ok {
-		return raw[:start+3] + "***" + raw[at:]
-	}
-	return raw[:start+3] + user + ":***" + raw[at:]
+	return "kafka://" + url.PathEscape(t.user) + ":***" + raw[strings.LastIndexByte(raw, '@'):]
 }
