@@ -76,9 +76,6 @@ func (s *summary) take(e event, w io.Writer) {
 			key = e.ImportPath
 		}
 		s.output[key] = append(s.output[key], e.Output)
-		if i := strings.Index(e.Output, "LEFT OUT:"); i >= 0 {
-			s.leftOut[strings.TrimSpace(e.Output[i:])]++
-		}
 	case "build-fail":
 		s.broken = true
 		fmt.Fprintf(w, "--- BUILD FAILED %s\n%s", e.ImportPath, strings.Join(s.output[e.ImportPath], ""))
@@ -105,8 +102,19 @@ func (s *summary) end(e event, key string, w io.Writer) {
 		s.passed++
 	case "skip":
 		s.skipped++
+		s.leftOut[reason(e, s.output[key])]++
 	case "fail":
 		s.failed++
 		fmt.Fprintf(w, "--- FAILED %s %s\n%s", e.Package, e.Test, strings.Join(s.output[key], ""))
 	}
+}
+
+// reason is why a test was skipped: the line it said so in, or its name where it gave none.
+func reason(e event, output []string) string {
+	for _, line := range output {
+		if i := strings.Index(line, "LEFT OUT:"); i >= 0 {
+			return strings.TrimSpace(line[i:])
+		}
+	}
+	return fmt.Sprintf("LEFT OUT: %s %s", e.Package, e.Test)
 }

@@ -21,6 +21,9 @@ func TestReport(t *testing.T) {
 {"Action":"skip","Package":"a","Test":"TestX"}
 {"Action":"pass","Package":"a","Test":"TestY"}
 {"Action":"pass","Package":"a"}`, true, []string{"LEFT OUT: PostgreSQL is not installed (1)", "1 passed, 0 failed, 1 skipped"}},
+		"a skip without a word is told": {`{"Action":"skip","Package":"a","Test":"TestX"}
+{"Action":"pass","Package":"a","Test":"TestY"}
+{"Action":"pass","Package":"a"}`, true, []string{"LEFT OUT: a TestX (1)"}},
 		"a package that dies fails": {`{"Action":"pass","Package":"a","Test":"TestY"}
 {"Action":"output","Package":"a","Output":"panic: boom\n"}
 {"Action":"fail","Package":"a"}`, false, []string{"FAIL\ta", "panic: boom"}},
