@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -40,12 +41,39 @@ func IsChild() bool { return os.Getenv(childVariable) == "1" }
 
 // ChildMain is the child's whole life; it returns the exit code.
 func ChildMain() int {
-	if err := child(os.Stdin, os.Stdout); err != nil {
+	in, out, err := parentLine()
+	if err == nil {
+		err = child(in, out)
+	}
+	if err != nil {
 		// One line: the parent passes it on as the reason that the engine did not start.
-		fmt.Println("error " + strings.ReplaceAll(err.Error(), "\n", " "))
+		fmt.Fprintln(out, "error "+strings.ReplaceAll(err.Error(), "\n", " "))
 		return 1
 	}
 	return 0
+}
+
+// parentLine moves the line to the parent away from standard input and output, which are the engine's: input() and
+// file('-') would wait for the parent's words and swallow them, and what the engine prints would stand between the
+// answers. The engine reads nothing instead, and prints to standard error.
+func parentLine() (in, out *os.File, err error) {
+	out = os.Stdout
+	fds := [2]int{}
+	for i := range fds {
+		if fds[i], err = unix.FcntlInt(uintptr(i), unix.F_DUPFD_CLOEXEC, listenerFD+1); err != nil {
+			return nil, out, fmt.Errorf("move the line to the parent: %w", err)
+		}
+	}
+	in, out = os.NewFile(uintptr(fds[0]), "parent in"), os.NewFile(uintptr(fds[1]), "parent out")
+	nothing, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, out, err
+	}
+	defer nothing.Close()
+	if err := errors.Join(unix.Dup3(int(nothing.Fd()), 0, 0), unix.Dup3(2, 1, 0)); err != nil {
+		return nil, out, fmt.Errorf("move the line to the parent: %w", err)
+	}
+	return in, out, nil
 }
 
 func child(stdin io.Reader, stdout io.Writer) error {
@@ -87,7 +115,7 @@ func child(stdin io.Reader, stdout io.Writer) error {
 	return serveUntilOrphaned(f, ln, in)
 }
 
-// lockDir takes the folder's lock, waiting a while for a child that is on its way out.
+// lockDir takes the folder's lock, waiting a while for a child that is on its way out. The lock's file names its holder.
 func lockDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -98,15 +126,37 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	for range 100 {
 		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
-			return f, nil
+			return f, signLock(f)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	f.Close()
+	defer f.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fmt.Errorf("the warehouse folder %s is in use by another process; stop it, or use another folder", dir)
+		return nil, fmt.Errorf("the warehouse folder %s is in use by another process%s; stop it, or use another folder", dir, holder(f))
 	}
 	return nil, fmt.Errorf("lock the warehouse folder %s: %w", dir, err)
+}
+
+// signLock writes who holds the lock: the parent, which is the process to stop.
+func signLock(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return fmt.Errorf("sign the warehouse folder's lock: %w", err)
+	}
+	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getppid())+"\n"), 0); err != nil {
+		return fmt.Errorf("sign the warehouse folder's lock: %w", err)
+	}
+	return nil
+}
+
+// holder says who signed the lock, as far as can be read.
+func holder(f *os.File) string {
+	b := make([]byte, 20)
+	n, err := f.ReadAt(b, 0)
+	pid, bad := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	if err != nil && !errors.Is(err, io.EOF) || bad != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%d)", pid)
 }
 
 // leaveWait bounds the child's end, in which it kills what still runs and closes the engine.

@@ -27,7 +27,15 @@ func parentMain(dir string) int {
 	select {}
 }
 
+// The child learns of its parent's death by the end of standard input; one that hangs, here because it is stopped, is
+// killed by the kernel.
 func TestChildDiesWithAKilledParent(t *testing.T) {
+	t.Run("serving", func(t *testing.T) { killParent(t, syscall.Signal(0)) })
+	t.Run("hanging", func(t *testing.T) { killParent(t, syscall.SIGSTOP) })
+}
+
+func killParent(t *testing.T, toChild syscall.Signal) {
+	t.Helper()
 	cmd := osexec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "WAREHOUSE_TEST_PARENT="+t.TempDir())
 	out, err := cmd.StdoutPipe()
@@ -42,6 +50,9 @@ func TestChildDiesWithAKilledParent(t *testing.T) {
 	pid, perr := strconv.Atoi(number)
 	if err != nil || !ok || perr != nil {
 		t.Fatalf("the parent said %q, %v", line, err)
+	}
+	if err := syscall.Kill(pid, toChild); err != nil {
+		t.Fatal(err)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

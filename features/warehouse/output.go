@@ -1,6 +1,7 @@
 package warehouse
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,11 +17,13 @@ type output struct {
 	w          io.Writer
 	compressor *compress.Writer
 	started    bool
+	tag        string // marks an error behind the first bytes; 16 bytes that no result can guess
 }
 
 func newOutput(w http.ResponseWriter, q *request) *output {
 	w.Header().Set("X-ClickHouse-Format", q.format)
-	o := &output{w: w}
+	o := &output{w: w, tag: rand.Text()[:16]}
+	w.Header().Set("X-ClickHouse-Exception-Tag", o.tag)
 	switch q.compress {
 	case "LZ4":
 		o.compressor = compress.NewWriter(compress.LevelZero, compress.LZ4)
@@ -54,10 +57,9 @@ func (o *output) fail(w http.ResponseWriter, err error) {
 		fail(w, err)
 		return
 	}
-	const tag = "marqueemarqueema" // 16 bytes, as the client expects
 	msg := err.Error()
 	// The client is gone when this fails.
-	fmt.Fprintf(w, "\r\n__exception__\r\n%s\r\n%s\n%d %s\r\n__exception__\r\n", tag, msg, len(msg), tag)
+	fmt.Fprintf(w, "\r\n__exception__\r\n%s\r\n%s\n%d %s\r\n__exception__\r\n", o.tag, msg, len(msg), o.tag)
 }
 
 // fail answers with the engine's error and its code.

@@ -13,8 +13,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -30,7 +32,7 @@ const (
 )
 
 // supervisor keeps the embedded engine's child running. It owns the listening socket, so the address stays the same
-// when a child is replaced, and calls made in between wait in the socket's queue.
+// when a child is replaced. Connections made in between wait for the next child, for as long as a start may take.
 type supervisor struct {
 	cfg     childConfig
 	ln      *net.TCPListener
@@ -45,6 +47,8 @@ type supervisor struct {
 
 	mu      sync.Mutex
 	current *process
+	up      chan struct{} // closed while a child serves
+	failure error         // why none does
 }
 
 // process is one child.
@@ -76,7 +80,7 @@ func supervise(ctx context.Context, dir string, timeout time.Duration, log *slog
 	}
 	s := &supervisor{
 		cfg: childConfig{Dir: abs, Library: library, Token: rand.Text()},
-		ln:  ln, socket: socket, log: log, timeout: timeout, done: make(chan struct{}),
+		ln:  ln, socket: socket, log: log, timeout: timeout, done: make(chan struct{}), up: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	p, err := s.start(ctx)
@@ -84,7 +88,7 @@ func supervise(ctx context.Context, dir string, timeout time.Duration, log *slog
 		s.cancel()
 		return nil, errors.Join(err, ln.Close(), socket.Close())
 	}
-	s.current = p
+	s.serves(p)
 	go s.keep()
 	return s, nil
 }
@@ -94,7 +98,50 @@ func (s *supervisor) options() *clickhouse.Options {
 		Protocol: clickhouse.HTTP,
 		Addr:     []string{s.ln.Addr().String()},
 		Auth:     clickhouse.Auth{Database: "default", Username: "default", Password: s.cfg.Token},
+
+		DialContext: s.dial,
 	}
+}
+
+// serves notes that a child is ready.
+func (s *supervisor) serves(p *process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current, s.failure = p, nil
+	close(s.up)
+}
+
+// fails notes why no child serves.
+func (s *supervisor) fails(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failure = err
+	select {
+	case <-s.up:
+		s.up = make(chan struct{})
+	default:
+	}
+}
+
+// dial connects to the child that serves. Where none comes up in time, its error says why: in the socket's queue a
+// call would wait for its answer as if it were a long query.
+func (s *supervisor) dial(ctx context.Context, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	s.mu.Lock()
+	up := s.up
+	s.mu.Unlock()
+	select {
+	case <-up:
+	case <-s.ctx.Done():
+		return nil, errClosed
+	case <-ctx.Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return nil, fmt.Errorf("the embedded warehouse is not running (%w): %w", s.failure, ctx.Err())
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", addr)
 }
 
 func (s *supervisor) dsn() string {
@@ -103,11 +150,11 @@ func (s *supervisor) dsn() string {
 
 // start runs this binary again as a child and waits until it is ready or says why not.
 func (s *supervisor) start(ctx context.Context) (*process, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program's own file: %w", err)
-	}
-	cmd := exec.Command(exe)
+	// By its path this might be another program by now: a newer one, put in its place while it runs.
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{"marquee-warehouse"}
+	// The end of standard input tells the child too, but not one that hangs.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	// The engine's zone is UTC whatever the machine's is, as it tells its clients.
 	cmd.Env = append(os.Environ(), childVariable+"=1", "TZ=UTC")
 	cmd.ExtraFiles = []*os.File{s.socket}
@@ -124,18 +171,12 @@ func (s *supervisor) start(ctx context.Context) (*process, error) {
 		return nil, err
 	}
 	p := &process{cmd: cmd, stdin: stdin, began: time.Now(), exited: make(chan struct{})}
-	if err := cmd.Start(); err != nil {
+	ready := make(chan string, 1)
+	started := make(chan error)
+	go p.live(started, func() { s.listen(stdout, ready) }, func() { s.forward(stderr) })
+	if err := <-started; err != nil {
 		return nil, fmt.Errorf("run the warehouse's process: %w", err)
 	}
-	ready := make(chan string, 1)
-	var output sync.WaitGroup
-	output.Go(func() { s.listen(stdout, ready) })
-	output.Go(func() { s.forward(stderr) })
-	go func() {
-		output.Wait()
-		p.err = cmd.Wait()
-		close(p.exited)
-	}()
 	instructions, err := json.Marshal(s.cfg)
 	if err == nil {
 		_, err = stdin.Write(append(instructions, '\n'))
@@ -147,6 +188,25 @@ func (s *supervisor) start(ctx context.Context) (*process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// live runs the process and the readers of its output until it has exited.
+func (p *process) live(started chan<- error, readers ...func()) {
+	// To the kernel, the thread that started a process is its parent: the thread must not end before the process does.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.cmd.Start()
+	started <- err
+	if err != nil {
+		return
+	}
+	var output sync.WaitGroup
+	for _, read := range readers {
+		output.Go(read)
+	}
+	output.Wait()
+	p.err = p.cmd.Wait()
+	close(p.exited)
 }
 
 func (s *supervisor) await(ctx context.Context, p *process, ready <-chan string) error {
@@ -170,7 +230,10 @@ func (s *supervisor) await(ctx context.Context, p *process, ready <-chan string)
 	}
 }
 
-var errEnded = errors.New("the engine's own output is in the log")
+var (
+	errEnded  = errors.New("the engine's own output is in the log")
+	errClosed = errors.New("the embedded warehouse is closed")
+)
 
 // listen takes the child's answer, a line that begins with ready or error, and logs the others: they are the engine's.
 func (s *supervisor) listen(r io.Reader, ready chan<- string) {
@@ -214,6 +277,7 @@ func (s *supervisor) keep() {
 		if s.ctx.Err() != nil {
 			return
 		}
+		s.fails(errors.Join(p.err, errEnded))
 		lived := time.Since(p.began)
 		s.log.Error("the embedded warehouse's process ended; starting it again", "error", p.err, "after", lived.Round(time.Millisecond))
 		if lived > time.Minute {
@@ -224,9 +288,8 @@ func (s *supervisor) keep() {
 			return
 		}
 		backoff = min(2*backoff, lastBackoff)
-		s.mu.Lock()
-		s.current, p = next, next
-		s.mu.Unlock()
+		p = next
+		s.serves(next)
 		if s.ctx.Err() != nil {
 			// stop may have seen the one before.
 			if err := s.end(next); err != nil {
@@ -252,6 +315,7 @@ func (s *supervisor) restart(backoff time.Duration) (*process, error) {
 		if s.ctx.Err() != nil {
 			return nil, s.ctx.Err()
 		}
+		s.fails(err)
 		backoff = min(2*backoff, lastBackoff)
 		s.log.Error("start the embedded warehouse again", "error", err, "next_try_in", backoff)
 	}

@@ -3,6 +3,7 @@
 package warehouse
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -133,8 +134,7 @@ func Open(ctx context.Context, cfg Config, dataDir string, log *slog.Logger) (*W
 		}
 		t.server = w.child.options()
 	}
-	t.server.MaxOpenConns, t.server.MaxIdleConns = cfg.MaxConnections, cfg.MaxConnections
-	t.server.DialTimeout, t.server.ReadTimeout = cfg.DialTimeout, cfg.ReadTimeout
+	complete(t.server, cfg)
 	if w.conn, err = clickhouse.Open(t.server); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the warehouse %s: %s", redact(cfg.URL), scrub(err, cfg.URL)), w.Close())
 	}
@@ -142,6 +142,21 @@ func Open(ctx context.Context, cfg Config, dataDir string, log *slog.Logger) (*W
 		return nil, errors.Join(fmt.Errorf("reach the warehouse %s: %w", redact(cfg.URL), err), w.Close())
 	}
 	return w, nil
+}
+
+// complete adds what the URL leaves open.
+func complete(o *clickhouse.Options, cfg Config) {
+	o.MaxOpenConns = cmp.Or(o.MaxOpenConns, cfg.MaxConnections)
+	o.MaxIdleConns = cmp.Or(o.MaxIdleConns, o.MaxOpenConns)
+	o.DialTimeout, o.ReadTimeout = cmp.Or(o.DialTimeout, cfg.DialTimeout), cmp.Or(o.ReadTimeout, cfg.ReadTimeout)
+	if o.Settings == nil {
+		o.Settings = clickhouse.Settings{}
+	}
+	if _, set := o.Settings["async_insert"]; !set {
+		// Current servers gather inserts of several clients by default. Ours are large, and a range of the log is to be one
+		// block, which is there or not when its insert returns.
+		o.Settings["async_insert"] = 0
+	}
 }
 
 // Conn is the connection pool; it ends with Close.

@@ -30,12 +30,17 @@ CREATE TABLE IF NOT EXISTS events_raw
     clock_skew       Int64,
     kafka_partition  Int32,
     kafka_offset     Int64,
-    first_wins       UInt64 MATERIALIZED bitNot(toUInt64(kafka_offset))
+    -- The partition decides only for a profile that changed it with the topic's number of partitions.
+    first_wins       UInt64 MATERIALIZED bitNot(bitShiftLeft(toUInt64(kafka_offset), 16) + toUInt16(kafka_partition))
 )
 ENGINE = ReplacingMergeTree(first_wins)
 PARTITION BY toYYYYMM(received_at)
 ORDER BY (profile_id, occurred_at, event_id)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS
+    -- The ledger repeats a range with its name as the token until its insert was answered.
+    non_replicated_deduplication_window = 10000,
+    -- What was answered outlives the machine's power as well as the process: 3 ms an insert.
+    fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- The one reader of watch events: each event_id of a profile once, as it first arrived. effective_at is when it happened as
 -- far as can be told: the server's clock where the client's is implausible.

@@ -44,6 +44,12 @@ func Classify(sql string) Statement {
 	return Statement{}
 }
 
+// FirstWord is the word that a statement begins with, in upper case, or the first character that is none.
+func FirstWord(sql string) string {
+	w := walker{sql: sql}
+	return w.word()
+}
+
 // walker steps over the words and punctuation of a statement, past spaces and comments, keeping count of brackets.
 type walker struct {
 	sql   string
