@@ -108,7 +108,7 @@ func tribes(count, size, titles, watched int) []watch {
 		return slices.Compare([]byte(a.profile+" "+a.title), []byte(b.profile+" "+b.title))
 	})
 	for i := range out {
-		out[i].at = epoch.Add(time.Duration(rng.Int64N(int64(90*24*time.Hour))) / time.Microsecond * time.Microsecond)
+		out[i].at = epoch.Add(time.Duration(rng.IntN(90*24*3600)) * time.Second)
 	}
 	return out
 }
