@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -67,17 +66,20 @@ func (p *Progress) published(ctx context.Context) (map[int32]int64, error) {
 func (p *Progress) DrainTo(ctx context.Context, offsets map[int32]int64) error {
 	tick := time.NewTicker(progressInterval)
 	defer tick.Stop()
+	missing := "the ledger was not read"
 	for {
-		missing, err := p.missing(ctx, offsets)
-		if err != nil && ctx.Err() == nil {
+		now, err := p.missing(ctx, offsets)
+		switch {
+		case err != nil && ctx.Err() == nil:
 			return err
-		}
-		if err == nil && missing == "" {
+		case err == nil && now == "":
 			return nil
+		case err == nil:
+			missing = now
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("events are not in both sinks yet (%s): %w", missing, ctx.Err()), err)
+			return fmt.Errorf("events are not in both sinks yet (%s): %w", missing, ctx.Err())
 		case <-tick.C:
 		}
 	}

@@ -132,7 +132,7 @@ func (w *worker) run() {
 	}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for w.stopping.Err() == nil {
+	for !w.isStopping() {
 		if err := w.step(timer); err != nil {
 			w.ended(err)
 			return
@@ -160,7 +160,7 @@ func (w *worker) ended(err error) {
 func (w *worker) step(timer *time.Timer) error {
 	for w.taking = w.dequeue(); w.taking != nil; w.taking = w.dequeue() {
 		for len(w.taking) > 0 {
-			if w.stopping.Err() != nil {
+			if w.isStopping() {
 				return nil
 			}
 			r := w.taking[0]
@@ -186,6 +186,8 @@ func (w *worker) step(timer *time.Timer) error {
 	}
 	return nil
 }
+
+func (w *worker) isStopping() bool { return w.stopping.Err() != nil }
 
 // setStarved tells the poll loop whether this worker waits for records of an open range.
 func (w *worker) setStarved(starved bool) {

@@ -1,6 +1,7 @@
 package events_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -170,12 +171,27 @@ func TestOverlapsAndGaps(t *testing.T) {
 	}
 }
 
-func TestReadingStopsWithTheContextAndTheReader(t *testing.T) {
+func TestReadingStopsWithItsReader(t *testing.T) {
 	l := open(t)
 	write(t, l, 0, 0, event(1, 0), event(2, 0))
-	s := openSet(t, l)
-	for range s.Events(t.Context()) {
+	read := 0
+	for _, err := range openSet(t, l).Events(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		read++
 		break
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, err := range openSet(t, l).Raw(ctx) {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("with a context that has ended: %v", err)
+		}
+		read++
+	}
+	if read != 2 {
+		t.Errorf("%d steps, want one row and one error", read)
 	}
 }
 

@@ -100,7 +100,7 @@ func newWorld(t *testing.T, dir string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(publisher.Close)
-	w.options = movielens.Options{Dir: dir, Titles: w.titles, Publisher: publisher, DB: w.db, Lake: w.lake, BatchEvents: 1000, Log: testkit.Log(t)}
+	w.options = movielens.Options{Dir: dir, Titles: w.titles, Publisher: publisher, DB: w.db, Lake: w.lake, BatchEvents: 2500, Log: testkit.Log(t)}
 	return w
 }
 

@@ -45,7 +45,9 @@ func (i *importer) publish(ctx context.Context) error {
 		if p.cursor.Acknowledged > before {
 			failures = 0
 		}
-		if failures++; failures >= maxFailures || ctx.Err() != nil || !(errors.Is(err, ingest.ErrUnavailable) || errors.Is(err, ingest.ErrBusy)) {
+		failures++
+		passing := errors.Is(err, ingest.ErrUnavailable) || errors.Is(err, ingest.ErrBusy)
+		if !passing || failures >= maxFailures || ctx.Err() != nil {
 			return fmt.Errorf("%d of %d events are imported, run the import again to go on: %w", p.cursor.Acknowledged, len(ratings), err)
 		}
 		i.Log.Warn("events not acknowledged by the broker, trying again", "error", err)

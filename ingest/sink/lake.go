@@ -52,11 +52,7 @@ func newWriter(to io.Writer) *parquet.GenericWriter[events.Row] {
 // Write writes the range's files, one a UTC date of received_at, and then its manifest. A range that is already there,
 // whole, is left alone: a former owner may have finished it, with other code.
 func (s *Lake) Write(ctx context.Context, r ledger.Range, b *Batch) ([]lake.FileInfo, error) {
-	there, err := s.existing(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	if there != nil {
+	if there := s.existing(ctx, r); there != nil {
 		return infos(there), nil
 	}
 	m := &events.Manifest{
@@ -81,31 +77,27 @@ func (s *Lake) Write(ctx context.Context, r ledger.Range, b *Batch) ([]lake.File
 	return infos(m), nil
 }
 
-// existing returns the range's manifest when it is there and its files are what it says, nil when it must be written.
-func (s *Lake) existing(ctx context.Context, r ledger.Range) (*events.Manifest, error) {
+// existing returns the range's manifest when it is there, whole, and its files are what it says. Whatever is wrong with
+// it, the range is at hand and is written again: that mends it, or fails in its own right.
+func (s *Lake) existing(ctx context.Context, r ledger.Range) *events.Manifest {
 	key := events.ManifestKey(r.Partition, r.First, r.Last)
-	there, err := s.lake.Exists(ctx, key)
-	if err != nil {
-		return nil, fmt.Errorf("look for manifest %s: %w", key, err)
-	}
-	if !there {
-		return nil, nil
+	if there, err := s.lake.Exists(ctx, key); err != nil || !there {
+		return nil
 	}
 	content, err := s.lake.ReadFile(ctx, key)
 	if err != nil {
-		return nil, err
+		return nil
 	}
 	m, err := events.DecodeManifest(key, content)
 	if err != nil {
-		// Damaged: the range is at hand, so it is written again.
-		return nil, nil
+		return nil
 	}
 	for _, f := range m.Files {
-		if err := s.lake.Verify(ctx, f.FileInfo); err != nil {
-			return nil, nil
+		if s.lake.Verify(ctx, f.FileInfo) != nil {
+			return nil
 		}
 	}
-	return m, nil
+	return m
 }
 
 func infos(m *events.Manifest) []lake.FileInfo {
