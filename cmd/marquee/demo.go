@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"marquee/eval/simulator"
 	ingestv1 "marquee/ingest/v1"
 	"marquee/ingest/v1/ingestv1connect"
+	"marquee/internal/datadir"
 	"marquee/serving/state"
 	servingv1 "marquee/serving/v1"
 	"marquee/serving/v1/servingv1connect"
@@ -63,9 +65,13 @@ func (d demoCommand) Run(c *console) error {
 	if d.Listen != "" {
 		c.globals.Set = with(c.globals.Set, "rpc.listen", d.Listen)
 	}
-	// The world is another one at every call, so its folder must not be the one that real data lives in.
-	if c.globals.DataDir == "" {
+	// The world is another one at every call: it has a folder of its own, which begins empty. A folder that was named is
+	// somebody's and is left as it is.
+	if c.globals.DataDir == "" && os.Getenv("MARQUEE_DATA_DIR") == "" {
 		c.globals.DataDir = filepath.Join("data", "demo")
+		if err := datadir.Clear(c.globals.DataDir, "marquee demo"); err != nil {
+			return err
+		}
 	}
 	end := time.Now().UTC().Truncate(time.Second)
 	world, err := simulator.New(simulator.Config{

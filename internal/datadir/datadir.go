@@ -127,6 +127,31 @@ func (d *Dir) write() error {
 	return nil
 }
 
+// Clear empties a data folder that nobody holds; one that is held is a *HeldError. What is in it is gone.
+func Clear(path, command string) error {
+	d, err := Open(path, command)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.clear(), d.Close())
+}
+
+func (d *Dir) clear() error {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return fmt.Errorf("clear data folder %s: %w", d.path, err)
+	}
+	for _, e := range entries {
+		if e.Name() == lockName {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(d.path, e.Name())); err != nil {
+			return fmt.Errorf("clear data folder %s: %w", d.path, err)
+		}
+	}
+	return nil
+}
+
 // Peek says who holds the folder, if anyone does.
 func Peek(path string) (Owner, bool, error) {
 	f, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR, 0)

@@ -124,3 +124,27 @@ func TestOpenWhereAFileStands(t *testing.T) {
 		t.Fatal("no error for a file in the folder's place")
 	}
 }
+
+func TestClearEmptiesWhatNobodyHolds(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "broker", "log"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d, err := Open(dir, "marquee demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held *HeldError
+	if err := Clear(dir, "marquee demo"); !errors.As(err, &held) {
+		t.Errorf("Clear of a held folder = %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Clear(dir, "marquee demo"); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("left are %v, %v", entries, err)
+	}
+}
