@@ -227,3 +227,19 @@ func FuzzDecodeManifest(f *testing.F) {
 		}
 	})
 }
+
+func TestCountingInSeveralPasses(t *testing.T) {
+	l := open(t)
+	var list []*ingestv1.WatchEvent
+	for i := range 500 {
+		list = append(list, event(i%400, 0))
+	}
+	write(t, l, 0, 0, list...)
+	for _, limit := range []int64{1, 7, 100, 499, 500, 1000} {
+		s := openSet(t, l)
+		s.LimitIDs(limit)
+		if c, err := s.Count(t.Context()); err != nil || c.Rows != 500 || c.Events != 400 {
+			t.Errorf("with %d ids at a time: %+v (%v)", limit, c, err)
+		}
+	}
+}
