@@ -18,8 +18,11 @@ type nightlyCommand struct {
 	JSON bool `help:"Print JSON."`
 }
 
-// errRefused makes the exit code say what the summary says.
-var errRefused = errors.New("the gate refused the release; the one before stays in use")
+// The exit code says what the summary says.
+var (
+	errRefused   = errors.New("the gate refused the release; the one before stays in use")
+	errTakenBack = errors.New("this run's release was promoted and taken back by hand; it is not promoted again")
+)
 
 // Run makes one nightly run and prints what came of it.
 func (n nightlyCommand) Run(c *console) (err error) {
@@ -31,23 +34,36 @@ func (n nightlyCommand) Run(c *console) (err error) {
 	if err := e.drainLog(c.ctx); err != nil {
 		return err
 	}
-	at, err := n.AsOf.instant(func() (time.Time, error) { return e.builder().MaxEvent(c.ctx) })
-	if err != nil {
-		return err
+	// The zero time is the wall clock, at which a run goes on with an interrupted one's instant.
+	at := n.AsOf.at
+	if n.AsOf.maxEvent {
+		if at, err = e.builder().MaxEvent(c.ctx); err != nil {
+			return err
+		}
 	}
 	summary, err := e.nightly(c, at)
-	if err != nil {
+	// A summary beside an error is of a run that was decided and could not tidy up after itself.
+	if summary == nil {
 		return err
 	}
+	return errors.Join(err, n.print(c, summary), outcome(summary))
+}
+
+func (n nightlyCommand) print(c *console, s *nightly.Summary) error {
 	if n.JSON {
-		err = printJSON(c.stdout, summary)
-	} else {
-		err = printSummary(c, summary)
+		return printJSON(c.stdout, s)
 	}
-	if err == nil && !summary.Promoted {
-		err = errRefused
+	return printSummary(c, s)
+}
+
+func outcome(s *nightly.Summary) error {
+	switch {
+	case s.Promoted:
+		return nil
+	case s.Gate.Pass:
+		return errTakenBack
 	}
-	return err
+	return errRefused
 }
 
 // nightly makes one run on open engines.
@@ -127,6 +143,9 @@ func printSummary(c *console, s *nightly.Summary) error {
 	for _, x := range s.Comparisons {
 		d := x.Difference
 		fmt.Fprintf(c.stdout, "als against %s: NDCG@10 %+.4f, %.0f%% interval %+.4f to %+.4f\n", x.Against, d.Mean, 100*d.Level, d.Low, d.High)
+		if x.Note != "" {
+			fmt.Fprintf(c.stdout, "  %s\n", x.Note)
+		}
 	}
 	if len(s.Resumed) > 0 {
 		fmt.Fprintf(c.stdout, "taken from an earlier run of the same: %s\n", strings.Join(s.Resumed, ", "))
