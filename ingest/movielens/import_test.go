@@ -462,3 +462,13 @@ func TestTheSameNumberEverywhere(t *testing.T) {
 		t.Errorf("lake and warehouse differ, e.g. %v", slices.Collect(maps.Keys(inLake))[:3])
 	}
 }
+
+func TestTheWholeOfML1M(t *testing.T) {
+	w := newWorld(t, testkit.DataDir(t, "ml-1m"))
+	w.options.BatchEvents = 0
+	start := time.Now()
+	if s := w.run(); s.EventsPublished != 487_650 || s.Rejected != 0 || s.TitlesPut != 3883 {
+		t.Errorf("summary %+v", s)
+	}
+	t.Logf("imported in %s", time.Since(start).Round(time.Millisecond))
+}
