@@ -15,10 +15,10 @@ import (
 // removes the folder. Without a folder it removes nothing.
 const script = `
 cat >/dev/null
-kill -"$2" "$1" 2>/dev/null
+kill -s "$2" "$1" 2>/dev/null
 i=0
 while [ $i -lt 50 ] && kill -0 "$1" 2>/dev/null; do sleep 0.1; i=$((i+1)); done
-kill -KILL -- "-$1" 2>/dev/null
+kill -s KILL -- "-$1" 2>/dev/null
 [ -z "$3" ] || rm -rf -- "$3"
 `
 
