@@ -122,9 +122,9 @@ func (f *front) run(w http.ResponseWriter, r *http.Request, s *session, q *reque
 	case q.statement.Class == sqltoken.Query:
 		f.query(w, r, s, q, out)
 	default:
-		stop := f.killOnCancel(r.Context(), s.mark)
+		// What changes something is not killed when its client goes: killed, INSERT … SELECT now and then hangs the engine's
+		// threads with the table's lock in their hands. It ends by itself, whole.
 		res, err := s.conn.Exec(q.sql, q.format, q.params)
-		stop()
 		if err != nil {
 			fail(w, err)
 			return
@@ -221,11 +221,11 @@ func feed(in io.Writer, data io.Reader) error {
 	}
 }
 
-// killEvery is how often a cancelled statement is killed until it ends: it may not have begun when it is first.
+// killEvery is how often a cancelled query is killed until it ends: it may not have begun when it is first.
 const killEvery = 50 * time.Millisecond
 
-// killOnCancel kills the session's statement when the client goes away; without it, the engine works on and hangs the
-// process at its end. The function it returns must be called when the statement is over.
+// killOnCancel kills the session's query when the client goes away; without it, the engine works on and hangs the
+// process at its end. The function it returns must be called when the query is over.
 func (f *front) killOnCancel(ctx context.Context, mark string) (stop func()) {
 	over := make(chan struct{})
 	done := make(chan struct{})
@@ -255,6 +255,6 @@ func (f *front) kill(mark string) {
 	c := <-f.admin
 	defer func() { f.admin <- c }()
 	if _, err := c.Exec("KILL QUERY WHERE Settings['log_comment'] = "+quoteText(mark)+" ASYNC", "Null", nil); err != nil {
-		fmt.Fprintln(os.Stderr, "kill a cancelled statement:", err)
+		fmt.Fprintln(os.Stderr, "kill a cancelled query:", err)
 	}
 }

@@ -38,14 +38,12 @@ func running(t *testing.T, w *Warehouse, text string, want bool) {
 func endless() map[string]string {
 	return map[string]string{
 		"aggregate": "SELECT sum(number) FROM system.numbers",
-		"insert":    "INSERT INTO endless SELECT number FROM system.numbers WHERE sipHash64(number) = 1",
 		"sleep":     "SELECT count(sleepEachRow(1)) FROM numbers(100000) SETTINGS function_sleep_max_microseconds_per_block = 0",
 	}
 }
 
 func TestCancelEndsWhatGivesNoResult(t *testing.T) {
 	w := open(t, "embedded:")
-	execute(t, w, "CREATE TABLE endless (a UInt64) ENGINE = MergeTree ORDER BY a")
 	for name, sql := range endless() {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -55,10 +53,46 @@ func TestCancelEndsWhatGivesNoResult(t *testing.T) {
 			running(t, w, sql[:20], true)
 			cancel()
 			if err := <-ended; !errors.Is(err, context.Canceled) {
-				t.Errorf("the cancelled call returned %v", err)
+				t.Errorf("%s: the cancelled call returned %v", sql, err)
 			}
 			running(t, w, sql[:20], false)
 		})
+	}
+}
+
+// What changes the warehouse is not left half done: it goes on to its end when its caller gives up.
+func TestCancelledChangeEndsWhole(t *testing.T) {
+	w := open(t, "embedded:")
+	execute(t, w, "CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
+	const sql = "INSERT INTO t SELECT number + sleepEachRow(0.1) FROM numbers(10) SETTINGS max_block_size = 1"
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- w.Conn().Exec(ctx, sql) }()
+	running(t, w, "INSERT INTO t", true)
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the cancelled call returned %v", err)
+	}
+	running(t, w, "INSERT INTO t", false)
+	if n := count(t, w, "SELECT count() FROM t"); n != 10 {
+		t.Errorf("%d of 10 rows are in", n)
+	}
+}
+
+func TestCloseEndsAChangeThatDoesNot(t *testing.T) {
+	w := open(t, "embedded:")
+	execute(t, w, "CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
+	ended := make(chan error, 1)
+	go func() {
+		ended <- w.Conn().Exec(context.Background(), "INSERT INTO t SELECT number FROM system.numbers WHERE sipHash64(number) = 1")
+	}()
+	running(t, w, "INSERT INTO t", true)
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("the endless statement ended well")
 	}
 }
 
@@ -77,7 +111,6 @@ func TestCancelRightAfterTheCall(t *testing.T) {
 
 func TestCloseWhileStatementsRun(t *testing.T) {
 	w := open(t, "embedded:")
-	execute(t, w, "CREATE TABLE endless (a UInt64) ENGINE = MergeTree ORDER BY a")
 	p := w.child.process()
 	var wg sync.WaitGroup
 	for _, sql := range endless() {
