@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,7 +15,6 @@ import (
 	catalogv1 "marquee/catalog/v1"
 	"marquee/features/warehouse"
 	"marquee/ingest/broker"
-	ingestv1 "marquee/ingest/v1"
 	"marquee/internal/datadir"
 	"marquee/internal/db"
 	"marquee/internal/lake"
@@ -159,17 +157,12 @@ func (e *engines) share() error {
 
 // topics are the log's topics. What they hold is a contract; how long, a setting.
 func (e *engines) topics() []broker.TopicSpec {
-	in := e.settings.Ingest
-	milliseconds := func(ms int64) string { return strconv.FormatInt(ms, 10) }
-	return []broker.TopicSpec{
-		{Name: ingestv1.TopicWatchEvents, Partitions: in.Partitions, ReplicationFactor: in.Replication,
-			Configs: map[string]string{"retention.ms": milliseconds(in.Retention.Milliseconds())}},
-		{Name: ingestv1.TopicDeadLetters, Partitions: 1, ReplicationFactor: in.Replication,
-			Configs: map[string]string{"retention.ms": milliseconds(in.DeadLetterRetention.Milliseconds())}},
-		// One partition: the catalogue's revisions are one order.
-		{Name: catalogv1.TopicTitleChanges, Partitions: 1, ReplicationFactor: in.Replication,
-			Configs: map[string]string{"cleanup.policy": "compact"}},
+	// One partition: the catalogue's revisions are one order.
+	changes := broker.TopicSpec{
+		Name: catalogv1.TopicTitleChanges, Partitions: 1, ReplicationFactor: e.settings.Ingest.Replication,
+		Configs: map[string]string{"cleanup.policy": "compact"},
 	}
+	return append(e.settings.Ingest.Topics(), changes)
 }
 
 // NewClient opens a client of the broker.

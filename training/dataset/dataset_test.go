@@ -62,7 +62,9 @@ func ratings(seed uint64, profiles, titles, n int) []Triplet {
 func write(t testing.TB, l *lake.Lake, triplets []Triplet, at time.Time, partRows int) *snapshot.Manifest {
 	t.Helper()
 	rows := slices.Clone(triplets)
-	slices.SortFunc(rows, func(a, b Triplet) int { return cmp.Or(cmp.Compare(a.Profile, b.Profile), cmp.Compare(a.Title, b.Title)) })
+	slices.SortFunc(rows, func(a, b Triplet) int {
+		return cmp.Or(cmp.Compare(a.Profile, b.Profile), cmp.Compare(a.Title, b.Title))
+	})
 	var profiles, titles []string
 	var strengths []int32
 	var first, last snapshottest.Micros
