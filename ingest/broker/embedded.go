@@ -144,7 +144,7 @@ func (e *embedded) run(cfg Config) error {
 
 // keepLastRecord lets a client delete records of a partition, but never the last: the broker reads the offsets of its
 // partitions from the records they hold. It runs while the broker handles the request and changes it before it is obeyed.
-func (e *embedded) keepLastRecord(request kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive,staticcheck // the order is kfake's
+func (e *embedded) keepLastRecord(request kmsg.Request) (kmsg.Response, error, bool) {
 	r, ok := request.(*kmsg.DeleteRecordsRequest)
 	if !ok {
 		return nil, nil, false

@@ -111,13 +111,12 @@ func (t *target) account(userinfo string) error {
 }
 
 func seed(host string) (string, error) {
-	name, port := host, defaultPort
-	if h, p, err := net.SplitHostPort(host); err == nil {
-		name, port = h, p
-	} else if strings.Contains(strings.Trim(host, "[]"), ":") && !strings.HasPrefix(host, "[") {
-		return "", errors.New("an IPv6 address in a kafka:// URL stands in brackets, as in [::1]:9092")
-	} else {
-		name = strings.Trim(host, "[]")
+	name, port, err := net.SplitHostPort(host)
+	if err != nil {
+		name, port = strings.Trim(host, "[]"), defaultPort
+		if strings.Contains(name, ":") && !strings.HasPrefix(host, "[") {
+			return "", errors.New("an IPv6 address in a kafka:// URL stands in brackets, as in [::1]:9092")
+		}
 	}
 	if name == "" {
 		return "", errors.New("a kafka:// URL names at least one host, as in kafka://localhost:9092")

@@ -38,7 +38,7 @@ const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 `
 
 // ErrNoJars says that Kafka's jars have not been fetched.
-var ErrNoJars = errors.New("Apache Kafka's jars are not here: run make kafka-jars")
+var ErrNoJars = errors.New("the jars of Apache Kafka are not here: run make kafka-jars")
 
 // ErrNoJava says that there is no Java runtime.
 var ErrNoJava = errors.New("no java in PATH: Apache Kafka needs Java 17 or newer (Debian: apt-get install openjdk-17-jre-headless)")

@@ -34,8 +34,11 @@ func TestNowEndsTheProcessAndRemovesItsFolder(t *testing.T) {
 			if _, err := out.Read(make([]byte, 16)); err != nil {
 				t.Fatal(err)
 			}
-			ended := make(chan error, 1)
-			go func() { ended <- cmd.Wait() }()
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				_ = cmd.Wait() // Killed: the error says so.
+			}()
 			r, err := Watch(cmd.Process.Pid, "TERM", dir)
 			if err != nil {
 				t.Fatal(err)
