@@ -43,9 +43,21 @@ type externalTable struct {
 	data                    []byte
 }
 
-// badRequest is an error of the front itself, in the engine's form.
+// exception is an error of the front itself, in the engine's form.
+type exception struct {
+	code  int
+	name  string
+	cause error
+}
+
+func (e *exception) Error() string {
+	return fmt.Sprintf("Code: %d. DB::Exception: %s. (%s)", e.code, e.cause, e.name)
+}
+
+func (e *exception) Unwrap() error { return e.cause }
+
 func badRequest(code int, name, format string, args ...any) error {
-	return fmt.Errorf("Code: %d. DB::Exception: %w. (%s)", code, fmt.Errorf(format, args...), name)
+	return &exception{code, name, fmt.Errorf(format, args...)}
 }
 
 // readRequest reads all of a call but the data of an INSERT.

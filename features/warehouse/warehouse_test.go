@@ -64,28 +64,37 @@ func count(t *testing.T, w *Warehouse, sql string, args ...any) uint64 {
 // MARQUEE_TEST_CLICKHOUSE_URL names one (no package registry carries a current one).
 func TestConformance(t *testing.T) {
 	embedded := open(t, "embedded:")
-	engines := map[string]*Warehouse{"embedded": embedded, "http": open(t, embedded.DSN())}
-	if url := os.Getenv("MARQUEE_TEST_CLICKHOUSE_URL"); url != "" {
-		engines["server"] = open(t, url)
-	}
-	for name, w := range engines {
-		for test, run := range map[string]func(*testing.T, *Warehouse, string){
-			"types":        testTypes,
-			"columns":      testColumns,
-			"parameters":   testParameters,
-			"settings":     testSettings,
-			"exceptions":   testExceptions,
-			"broken":       testBrokenStream,
-			"cancel":       testCancel,
-			"side by side": testSideBySide,
-			"million":      testMillion,
-			"token":        testInsertToken,
-			"inline":       testInlineData,
-		} {
-			t.Run(name+"/"+test, func(t *testing.T) {
-				run(t, w, "t_"+strings.ReplaceAll(name+"_"+test, " ", "_"))
-			})
+	t.Run("embedded", func(t *testing.T) { conform(t, embedded) })
+	t.Run("http", func(t *testing.T) { conform(t, open(t, embedded.DSN())) })
+	t.Run("server", func(t *testing.T) {
+		url := os.Getenv("MARQUEE_TEST_CLICKHOUSE_URL")
+		if url == "" {
+			t.Skip("LEFT OUT: ClickHouse server: no package registry carries a current one; name one in MARQUEE_TEST_CLICKHOUSE_URL")
 		}
+		conform(t, open(t, url))
+	})
+}
+
+func conform(t *testing.T, w *Warehouse) {
+	for test, run := range map[string]func(*testing.T, *Warehouse, string){
+		"types":      testTypes,
+		"columns":    testColumns,
+		"parameters": testParameters,
+		"settings":   testSettings,
+		"exceptions": testExceptions,
+		"broken":     testBrokenStream,
+		"cancel":     testCancel,
+		"sidebyside": testSideBySide,
+		"million":    testMillion,
+		"token":      testInsertToken,
+		"inline":     testInlineData,
+	} {
+		t.Run(test, func(t *testing.T) {
+			table := "conform_" + test
+			execute(t, w, "DROP TABLE IF EXISTS "+table)
+			run(t, w, table)
+			execute(t, w, "DROP TABLE IF EXISTS "+table)
+		})
 	}
 }
 

@@ -11,6 +11,8 @@ func TestClassify(t *testing.T) {
 		"SELECT 1": {Class: Query},
 		" -- INSERT INTO t FORMAT CSV\n/* INSERT */ select 1":      {Class: Query},
 		"WITH x AS (SELECT 1) SELECT * FROM x":                     {Class: Query},
+		"WITH insert AS (SELECT 1 INTO x) SELECT 2":                {Class: Query},
+		"WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x":       {},
 		"(SELECT 1) UNION ALL (SELECT 2)":                          {Class: Query},
 		"CREATE TABLE t (a String DEFAULT 'INSERT INTO x VALUES')": {},
 		"INSERT INTO t VALUES (1), (2);":                           {Class: Insert, Target: "INSERT INTO t ", Format: "Values", Data: " (1), (2)"},
@@ -36,6 +38,14 @@ func TestClassify(t *testing.T) {
 	} {
 		if got := Classify(sql); got != want {
 			t.Errorf("Classify(%q) = %+v, want %+v", sql, got, want)
+		}
+	}
+}
+
+func TestFirstWord(t *testing.T) {
+	for sql, want := range map[string]string{"/* x */ insert into": "INSERT", "(SELECT": "(", " -- x": "", "": ""} {
+		if got := FirstWord(sql); got != want {
+			t.Errorf("FirstWord(%q) = %q, want %q", sql, got, want)
 		}
 	}
 }

@@ -32,8 +32,10 @@ func Classify(sql string) Statement {
 	w := walker{sql: sql}
 	first := w.word()
 	switch first {
-	case "SELECT", "WITH", "(":
+	case "SELECT", "(":
 		return Statement{Class: Query}
+	case "WITH":
+		return w.with()
 	case "INSERT":
 		return w.insert()
 	case "SET", "USE", "BEGIN", "COMMIT", "ROLLBACK":
@@ -82,6 +84,21 @@ func (w *walker) word() string {
 		}
 		return text
 	}
+}
+
+// with tells WITH … SELECT from WITH … INSERT INTO … SELECT: what comes first outside of brackets decides.
+func (w *walker) with() Statement {
+	previous := ""
+	for word := w.word(); word != ""; word = w.word() {
+		if w.depth == 0 && word == "INTO" && previous == "INSERT" {
+			return Statement{}
+		}
+		if w.depth == 0 && word == "SELECT" {
+			break
+		}
+		previous = word
+	}
+	return Statement{Class: Query}
 }
 
 // create tells what is made for the session from what is made for all: TEMPORARY stands right behind CREATE or CREATE OR
