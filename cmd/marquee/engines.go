@@ -147,7 +147,7 @@ func (e *engines) share() error {
 	}
 	shared := map[string]string{}
 	if e.broker.Embedded() {
-		shared["broker"] = "kafka://" + e.broker.Seeds()[0]
+		shared["broker"] = e.broker.URL()
 	}
 	if e.warehouse.Embedded() {
 		shared["warehouse"] = e.warehouse.DSN()
