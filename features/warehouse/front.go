@@ -199,13 +199,13 @@ func insert(w http.ResponseWriter, s *session, q *request) {
 	w.Header().Set("X-ClickHouse-Summary", fmt.Sprintf(`{"written_rows":"%d"}`, res.RowsWritten))
 }
 
-// feed hands all of the data on. Only a clean end is an end: data that was cut short is an error, and so is none at all,
-// which a client sends when it fails before the first byte.
+// feed hands all of the data on, in large pieces. Only a clean end is an end: data that was cut short is an error, and so
+// is none at all, which a client sends when it fails before the first byte.
 func feed(in io.Writer, data io.Reader) error {
-	buf := make([]byte, 1<<18)
+	buf := make([]byte, 1<<20)
 	total := 0
 	for {
-		n, err := data.Read(buf)
+		n, err := fill(buf, data)
 		total += n
 		if _, werr := in.Write(buf[:n]); werr != nil {
 			return werr
@@ -219,6 +219,17 @@ func feed(in io.Writer, data io.Reader) error {
 			return badRequest(33, "CANNOT_READ_ALL_DATA", "the data broke off after %d bytes: %w", total, err)
 		}
 	}
+}
+
+// fill reads until the buffer is full, and gives the reader's error as it is, where io.ReadFull gives the same one for data
+// that ended and for data that was cut.
+func fill(buf []byte, r io.Reader) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var got int
+		got, err = r.Read(buf[n:])
+		n += got
+	}
+	return n, err
 }
 
 // killEvery is how often a cancelled query is killed until it ends: it may not have begun when it is first.
