@@ -24,8 +24,13 @@ func TestWithoutAReleaseAnswersAreStillAnswers(t *testing.T) {
 	all := titles(80)
 	w.put(all...)
 	w.record(w.played("p", "Horror-3", daysAgo(3), 1))
+	// Watched long ago and often: what trends does not know it, what is popular does.
+	w.record(w.played("q", "Drama-5", daysAgo(900), 1), w.played("r", "Drama-5", daysAgo(901), 1))
 	w.start()
 	want := []string{serving.ModelUnavailable}
+	if popular := w.recommend(&servingv1.RecommendRequest{Viewer: viewer("nobody")}); popular.Titles[0].TitleId != "Drama-5" {
+		t.Errorf("the most popular title is %v", popular.Titles[0])
+	}
 	got := w.recommend(&servingv1.RecommendRequest{Viewer: viewer("p")})
 	if len(got.Titles) != 20 || !slices.Equal(got.Degraded, want) || got.BundleId != "" {
 		t.Errorf("%d titles, degraded %q", len(got.Titles), got.Degraded)

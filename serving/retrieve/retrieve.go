@@ -48,11 +48,18 @@ func (p *Picture) Cosine(a, b uint32) float32 {
 	return 0
 }
 
-// trend is the trending list in the rows of a picture.
+// trend is what the live history says of titles, in the rows of a picture.
 type trend struct {
-	of    *state.Trend
-	rows  []uint32
-	score []float32 // by row, relative to the best
+	of      *state.Trend
+	rows    []uint32
+	score   []float32 // by row, relative to the best
+	watched []watched
+}
+
+// watched is a title among those watched most of all, with its score relative to the first.
+type watched struct {
+	row   uint32
+	score float32
 }
 
 // trending translates the list, once for every new list.
@@ -70,6 +77,14 @@ func (p *Picture) trending(list *state.Trend) *trend {
 	// Equal scores in the order of rows: the numbers the state orders by depend on which title it met first.
 	slices.SortFunc(t.rows, func(a, b uint32) int {
 		return cmp.Or(cmp.Compare(t.score[b], t.score[a]), cmp.Compare(a, b))
+	})
+	for i, title := range list.Watched {
+		if row := p.Row(title); row != view.None {
+			t.watched = append(t.watched, watched{row, list.WatchedScores[i]})
+		}
+	}
+	slices.SortFunc(t.watched, func(a, b watched) int {
+		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.row, b.row))
 	})
 	p.trend.Store(t)
 	return t

@@ -89,8 +89,8 @@ func (q *Query) FromTrending(count int) {
 	}
 }
 
-// FromPopular adds up to count titles in order of all-time popularity; without a release, titles that trend and then
-// the newest.
+// FromPopular adds up to count titles in order of all-time popularity: the release's, or without one that of the live
+// history; then those nobody has watched.
 func (q *Query) FromPopular(count int) {
 	popular := q.Picture.Popular()
 	if len(popular) == 0 {
@@ -98,8 +98,8 @@ func (q *Query) FromPopular(count int) {
 	}
 	best, _ := q.Picture.Popularity(popular[0])
 	if best == 0 {
-		for _, row := range q.trend.rows {
-			if count > 0 && q.Add(Candidate{Row: row, Source: Popular, Subject: view.None, Score: q.trend.score[row]}) {
+		for _, w := range q.trend.watched {
+			if count > 0 && q.Add(Candidate{Row: w.row, Source: Popular, Subject: view.None, Score: w.score}) {
 				count--
 			}
 		}

@@ -9,13 +9,16 @@ import (
 	"time"
 )
 
-// Trend is a list of trending titles.
+// Trend is what the events so far say of titles: which trend, and which were watched most of all.
 type Trend struct {
 	// Titles are numbers of the process's id table, best first; equal scores stand in the order of their numbers.
 	Titles []uint32
 	// Scores are relative to the best title's: 1 down to above 0. They change with events only, not as time passes, since
 	// time takes the same share from every title.
 	Scores []float32
+	// Watched are the titles watched most over all the history there is, best first, with scores relative to the best.
+	Watched       []uint32
+	WatchedScores []float32
 }
 
 // trending keeps every title's decayed popularity: the strengths of its plays, each weighted 2^(-age/halfLife). Instead of
@@ -30,7 +33,9 @@ type trending struct {
 	mu     sync.Mutex
 	anchor int64 // µs
 	weight []float64
-	dirty  bool
+	// total is every title's strength added up without decay, in 10000ths.
+	total []int64
+	dirty bool
 
 	current atomic.Pointer[Trend]
 	builtAt atomic.Int64 // monotonic ns since began
@@ -62,8 +67,9 @@ func (t *trending) move(title uint32, before, after contribution) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for int(title) >= len(t.weight) {
-		t.weight = append(t.weight, 0)
+		t.weight, t.total = append(t.weight, 0), append(t.total, 0)
 	}
+	t.total[title] += int64(after.strength) - int64(before.strength)
 	t.dirty = true
 	w := &t.weight[title]
 	*w = max(0, *w-t.value(before)) // rounding must not leave less than nothing
@@ -112,23 +118,32 @@ func (t *trending) rebuild() {
 	}
 	t.dirty = false
 	least := leastWeight * math.Exp2(float64(t.clock.Now().UnixMicro()-t.anchor)/t.halfLife)
-	titles := make([]uint32, 0, t.size)
-	weights := slices.Clone(t.weight)
+	weights, totals := slices.Clone(t.weight), slices.Clone(t.total)
 	t.mu.Unlock()
 
-	for id, w := range weights {
-		if w >= least {
+	list := &Trend{}
+	list.Titles, list.Scores = best(weights, least, t.size)
+	list.Watched, list.WatchedScores = best(totals, 1, t.size)
+	t.current.Store(list)
+	t.builtAt.Store(max(1, int64(time.Since(t.began))))
+}
+
+// best returns up to size numbers of those whose value is at least least, the highest first, and their values relative to
+// the first's.
+func best[V int64 | float64](values []V, least V, size int) ([]uint32, []float32) {
+	titles := make([]uint32, 0, size)
+	for id, v := range values {
+		if v >= least {
 			titles = append(titles, uint32(id))
 		}
 	}
 	slices.SortFunc(titles, func(a, b uint32) int {
-		return cmp.Or(cmp.Compare(weights[b], weights[a]), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(values[b], values[a]), cmp.Compare(a, b))
 	})
-	list := &Trend{Titles: slices.Clip(titles[:min(len(titles), t.size)])}
-	list.Scores = make([]float32, len(list.Titles))
-	for i, id := range list.Titles {
-		list.Scores[i] = float32(weights[id] / weights[list.Titles[0]])
+	titles = slices.Clip(titles[:min(len(titles), size)])
+	scores := make([]float32, len(titles))
+	for i, id := range titles {
+		scores[i] = float32(float64(values[id]) / float64(values[titles[0]]))
 	}
-	t.current.Store(list)
-	t.builtAt.Store(max(1, int64(time.Since(t.began))))
+	return titles, scores
 }

@@ -57,6 +57,20 @@ func TestTrendingTakesTheFutureForNow(t *testing.T) {
 	}
 }
 
+func TestWatchedNeverDecaysAndCountsAPlayOnce(t *testing.T) {
+	s, table := newStore(t, DefaultConfig())
+	now := start + 100*day
+	s.Apply(watch("p1", "new", "1", now, film))
+	s.Apply(watch("p1", "old", "2", now-90*day, film/2))
+	s.Apply(watch("p1", "old", "2", now-90*day, film))
+	s.Apply(watch("p2", "old", "3", now-90*day, film))
+	s.trending.rebuild()
+	list := s.Trending()
+	if len(list.Watched) != 2 || table.Name(list.Watched[0]) != "old" || list.WatchedScores[1] != 0.5 {
+		t.Errorf("watched %v with %v, want old and, half as much, new", list.Watched, list.WatchedScores)
+	}
+}
+
 // movingClock is a clock that a test sets.
 type movingClock struct {
 	mu  sync.Mutex
