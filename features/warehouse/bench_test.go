@@ -15,6 +15,7 @@ import (
 
 func openBench(b *testing.B) *Warehouse {
 	b.Helper()
+	needEngine(b)
 	w, err := Open(b.Context(), DefaultConfig(), b.TempDir(), testkit.Log(b))
 	if err != nil {
 		b.Fatal(err)

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	osexec "os/exec"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,7 +36,8 @@ func TestChildDiesWithAKilledParent(t *testing.T) {
 
 func killParent(t *testing.T, toChild syscall.Signal) {
 	t.Helper()
-	cmd := osexec.Command(os.Args[0])
+	needEngine(t)
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "WAREHOUSE_TEST_PARENT="+t.TempDir())
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/google/uuid"
 
+	"marquee/internal/native"
 	"marquee/internal/testkit"
 )
 
@@ -28,8 +29,17 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// needEngine leaves a test out where libchdb is not there.
+func needEngine(t testing.TB) {
+	t.Helper()
+	if _, err := native.LibraryPath(native.ChDB); err != nil {
+		testkit.LeftOut(t, "the embedded ClickHouse", err.Error())
+	}
+}
+
 func open(t *testing.T, url string) *Warehouse {
 	t.Helper()
+	needEngine(t)
 	cfg := DefaultConfig()
 	cfg.URL = url
 	w, err := Open(t.Context(), cfg, t.TempDir(), testkit.Log(t))

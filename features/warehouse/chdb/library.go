@@ -75,9 +75,9 @@ func Load(path string) (*Library, error) {
 	return l, nil
 }
 
-// Shutdown ends the engine; every connection must be closed before. It is complete only where no MergeTree table was in
-// use: the library leaves those tables' background threads to the process's end. That harms nothing, as parts of tables
-// are written whole or not at all.
+// Shutdown ends the engine for the rest of the process's life; every connection must be closed before. It is complete only
+// where no table was in use: the library leaves those tables' background threads to the process's end. That harms nothing,
+// as parts of tables are written whole or not at all.
 func (l *Library) Shutdown() (complete bool) { return l.shutdown() == 0 }
 
 // Connect opens a connection to the database in the folder dir; options are settings of the engine in the form --name=value.
