@@ -7,8 +7,6 @@ import (
 
 // Config is the module's configuration.
 type Config struct {
-	// KeepSnapshots is how many feature snapshots are kept, those built last; 1 to 1000.
-	KeepSnapshots int `koanf:"keep_snapshots"`
 	// PartRows bounds one Parquet part in rows; 1000 to 100000000.
 	PartRows int64 `koanf:"part_rows"`
 	// PartBytes bounds one Parquet part in bytes before encoding; 1 MiB to 4 GiB.
@@ -17,7 +15,7 @@ type Config struct {
 
 // DefaultConfig returns the configuration used where none is given.
 func DefaultConfig() Config {
-	return Config{KeepSnapshots: 10, PartRows: defaultPartRows, PartBytes: defaultPartBytes}
+	return Config{PartRows: defaultPartRows, PartBytes: defaultPartBytes}
 }
 
 // Validate returns an error naming every setting that is wrong, and what would be right.
@@ -28,7 +26,6 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("features.%s must be between %d and %d, is %d", name, least, most, v))
 		}
 	}
-	check("keep_snapshots", int64(c.KeepSnapshots), 1, 1000)
 	check("part_rows", c.PartRows, 1000, 100_000_000)
 	check("part_bytes", c.PartBytes, 1<<20, 4<<30)
 	return errors.Join(errs...)

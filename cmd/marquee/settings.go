@@ -24,9 +24,13 @@ import (
 
 // settings are all settings there are; config.example.yaml lists and explains them, and a test holds the two together.
 type settings struct {
-	DataDir   string           `koanf:"data_dir"`
-	Modules   []string         `koanf:"modules"`
-	Drain     time.Duration    `koanf:"drain"`
+	// DataDir is the folder of the embedded engines and of local files.
+	DataDir string `koanf:"data_dir"`
+	// Modules are what serve runs: all, or some of catalog, ingest, features and recommend.
+	Modules []string `koanf:"modules"`
+	// Drain is how long a service that was told to stop may take to finish what it is doing.
+	Drain time.Duration `koanf:"drain"`
+
 	RPC       rpc.Config       `koanf:"rpc"`
 	Telemetry telemetry.Config `koanf:"telemetry"`
 	Broker    broker.Config    `koanf:"broker"`
@@ -43,10 +47,12 @@ type settings struct {
 
 // storeSettings name a folder or an object store. An empty URL is a folder in the data folder.
 type storeSettings struct {
+	// URL is file:///DIR, s3://BUCKET?region=…&prefix=… or gs://BUCKET?prefix=…; empty is a folder in the data folder.
 	URL string `koanf:"url"`
 }
 
 type databaseSettings struct {
+	// URL is sqlite: (marquee.db in the data folder), sqlite:FILE or postgres://user:password@host/database.
 	URL string `koanf:"url"`
 }
 
