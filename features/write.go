@@ -31,7 +31,16 @@ const (
 
 // build runs a set's query and writes its parts, then its manifest.
 func (b *Builder) build(ctx context.Context, s *Snapshot, q Query, progress func(Progress)) (*snapshot.Manifest, error) {
-	rows, err := b.Conn.Query(queryContext(ctx, parameters(s.AsOf, s.Input)), q.SQL)
+	queryCtx := queryContext(ctx, parameters(s.AsOf, s.Input))
+	types, err := b.describe(queryCtx, q)
+	if err != nil {
+		return nil, err
+	}
+	table, err := newTable(types)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := b.Conn.Query(queryCtx, q.SQL)
 	if err != nil {
 		return nil, fmt.Errorf("run the query: %w", err)
 	}
@@ -39,7 +48,7 @@ func (b *Builder) build(ctx context.Context, s *Snapshot, q Query, progress func
 		Format: snapshot.Format, Set: q.Set, Snapshot: s.ID, SQLSHA256: q.SHA256,
 		AsOf: s.AsOf, Input: s.Input, Parts: []snapshot.Part{},
 	}
-	err = b.writeParts(ctx, rows, m, progress)
+	err = b.writeParts(ctx, rows, table, m, progress)
 	if err = errors.Join(err, rows.Close()); err != nil {
 		return nil, err
 	}
@@ -54,12 +63,32 @@ func (b *Builder) build(ctx context.Context, s *Snapshot, q Query, progress func
 	return m, nil
 }
 
-// writeParts streams the rows into parts and fills in the manifest's schema, parts, row count and checksum.
-func (b *Builder) writeParts(ctx context.Context, rows driver.Rows, m *snapshot.Manifest, progress func(Progress)) error {
-	table, err := newTable(rows.ColumnTypes())
+// columnType is a column of a query's result, with its ClickHouse type.
+type columnType struct{ name, dbType string }
+
+// describe asks what columns the query's result has. The result itself says so only when it has rows.
+func (b *Builder) describe(ctx context.Context, q Query) ([]columnType, error) {
+	rows, err := b.Conn.Query(ctx, "DESCRIBE TABLE (\n"+q.SQL+"\n) SETTINGS describe_compact_output = 1")
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("ask for the query's columns: %w", err)
 	}
+	defer rows.Close()
+	var out []columnType
+	for rows.Next() {
+		var c columnType
+		if err := rows.Scan(&c.name, &c.dbType); err != nil {
+			return nil, fmt.Errorf("read the query's columns: %w", err)
+		}
+		out = append(out, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read the query's columns: %w", err)
+	}
+	return out, nil
+}
+
+// writeParts streams the rows into parts and fills in the manifest's schema, parts, row count and checksum.
+func (b *Builder) writeParts(ctx context.Context, rows driver.Rows, table *table, m *snapshot.Manifest, progress func(Progress)) error {
 	m.Schema = table.schema
 	more := rows.Next()
 	for more {
@@ -137,19 +166,19 @@ type table struct {
 	buf     []byte
 }
 
-func newTable(types []driver.ColumnType) (*table, error) {
+func newTable(types []columnType) (*table, error) {
 	t := &table{sum: sha256.New()}
 	fields := make([]arrow.Field, len(types))
 	var makers []func(array.Builder) column
 	for i, ct := range types {
-		ty, field, maker, err := columnOf(ct.Name(), ct.DatabaseTypeName())
+		ty, field, maker, err := columnOf(ct.name, ct.dbType)
 		if err != nil {
 			return nil, err
 		}
-		t.schema = append(t.schema, snapshot.Column{Name: ct.Name(), Type: ty})
+		t.schema = append(t.schema, snapshot.Column{Name: ct.name, Type: ty})
 		fields[i] = field
 		makers = append(makers, maker)
-		fmt.Fprintf(t.sum, "%s %s\n", ct.Name(), ty)
+		fmt.Fprintf(t.sum, "%s %s\n", ct.name, ty)
 	}
 	t.arrow = arrow.NewSchema(fields, nil)
 	t.builder = array.NewRecordBuilder(memory.DefaultAllocator, t.arrow)
