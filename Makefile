@@ -42,7 +42,7 @@ e2e: build ## Run only the end-to-end tests of the real binary.
 fuzz: setup ## Run every fuzzer for FUZZTIME.
 	@set -e; grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r dir; do \
 		for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | sed 's/^func //'); do \
-			echo "== $$dir $$f"; go test -run='^$$' -fuzz="^$$f\$$" -fuzztime=$(FUZZTIME) "$$dir"; \
+			echo "== $$dir $$f"; go test -run='^$$' -fuzz="^$$f\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=5x "$$dir"; \
 		done; done
 
 bench: setup ## Run every Go benchmark once.

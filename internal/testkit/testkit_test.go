@@ -3,6 +3,7 @@ package testkit_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -29,16 +30,38 @@ func TestALogLineAfterTheTestIsDropped(t *testing.T) {
 	log.Info("too late")
 }
 
-func TestAnAbsentDataSetIsLeftOut(t *testing.T) {
-	t.Setenv("CI", "")
-	t.Run("inner", func(t *testing.T) {
-		defer func() {
-			if !t.Skipped() {
-				t.Error("not skipped")
-			}
-		}()
-		testkit.DataDir(t, "no-such-set")
-	})
+// ended is what a skipped or failed test was told.
+type ended struct{ verdict, why string }
+
+// recorder stands for a test that ends early, so that the ending can be looked at.
+type recorder struct{ testing.TB }
+
+func (r recorder) Helper() {}
+
+func (r recorder) Skipf(format string, args ...any) {
+	panic(ended{"skipped", fmt.Sprintf(format, args...)})
+}
+
+func (r recorder) Fatalf(format string, args ...any) {
+	panic(ended{"failed", fmt.Sprintf(format, args...)})
+}
+
+func TestAnAbsentDataSetIsLeftOutOrFailsUnderCI(t *testing.T) {
+	for ci, want := range map[string]ended{
+		"":     {"skipped", "LEFT OUT: data set no-such-set: put it at"},
+		"true": {"failed", "data set no-such-set is missing, and CI=true leaves nothing out"},
+	} {
+		t.Run("CI="+ci, func(t *testing.T) {
+			t.Setenv("CI", ci)
+			defer func() {
+				got, ok := recover().(ended)
+				if !ok || got.verdict != want.verdict || !strings.HasPrefix(got.why, want.why) {
+					t.Errorf("ended with %+v, want %+v…", got, want)
+				}
+			}()
+			testkit.DataDir(recorder{t}, "no-such-set")
+		})
+	}
 }
 
 func TestEachCallGetsADatabaseOfItsOwn(t *testing.T) {
