@@ -11,8 +11,8 @@ import (
 
 	"gonum.org/v1/gonum/mat"
 
+	"marquee/internal/sparse"
 	"marquee/training/foldin"
-	"marquee/training/sparse"
 )
 
 // randomMatrix returns a users x titles matrix with watches, abandoned titles and zeros.

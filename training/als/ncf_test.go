@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"marquee/eval/metric"
+	"marquee/internal/sparse"
 	"marquee/internal/testkit"
 	"marquee/internal/vec"
 	"marquee/training/foldin"
-	"marquee/training/sparse"
 )
 
 // leaveOneOut is the protocol of the NCF papers: one held-out title a user, ranked among sampled others.

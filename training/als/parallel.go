@@ -6,8 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"marquee/internal/sparse"
 	"marquee/training/foldin"
-	"marquee/training/sparse"
 )
 
 // chunkTarget is about how many pieces a side's work is cut into: enough that the last ones even out among workers, few enough that

@@ -9,9 +9,9 @@ import (
 	"runtime"
 	"time"
 
+	"marquee/internal/sparse"
 	"marquee/internal/vec"
 	"marquee/training/foldin"
-	"marquee/training/sparse"
 )
 
 // ErrData is wrapped by every error about the interactions given to Train.

@@ -17,7 +17,7 @@ import (
 	"marquee/features/snapshot"
 	"marquee/features/snapshot/snapshottest"
 	"marquee/internal/lake"
-	"marquee/training/sparse"
+	"marquee/internal/sparse"
 )
 
 var asOf = time.Date(1998, 4, 22, 23, 10, 38, 0, time.UTC)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"marquee/features/online"
-	"marquee/training/sparse"
+	"marquee/internal/sparse"
 )
 
 // Flags are what is known of an entry besides its strength.

@@ -13,7 +13,7 @@ import (
 
 	"marquee/features/snapshot"
 	"marquee/internal/lake"
-	"marquee/training/sparse"
+	"marquee/internal/sparse"
 )
 
 // InteractionSet is the feature set that data sets are made of.

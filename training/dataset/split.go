@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"marquee/training/sparse"
+	"marquee/internal/sparse"
 )
 
 // Split is a data set cut at one instant for everyone: what had happened by then trains, what came later tests.

@@ -3,7 +3,7 @@ package dataset
 import (
 	"sync"
 
-	"marquee/training/sparse"
+	"marquee/internal/sparse"
 )
 
 // transpose is (*sparse.CSR).Transpose on several processors: each takes a run of rows with about as many entries as the

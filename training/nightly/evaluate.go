@@ -10,7 +10,7 @@ import (
 	"sync"
 
 	"marquee/eval/metric"
-	"marquee/training/sparse"
+	"marquee/internal/sparse"
 )
 
 // Protocol names how Evaluate judges, so that numbers of different protocols are never compared: cut at the 90th

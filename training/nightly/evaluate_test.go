@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"marquee/internal/sparse"
 	"marquee/training/als"
-	"marquee/training/sparse"
 )
 
 // matrixOf makes a users x titles matrix of the titles each user has seen.

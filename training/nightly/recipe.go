@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"maps"
 
+	"marquee/internal/sparse"
 	"marquee/training/als"
 	"marquee/training/dataset"
 	"marquee/training/model"
-	"marquee/training/sparse"
 )
 
 // Recipe is everything that decides a release besides its data. It travels in the release's manifest, so that an
