@@ -15,6 +15,7 @@ import (
 
 	"marquee/catalog/store"
 	"marquee/internal/db"
+	"marquee/internal/logid"
 )
 
 // drainGrace is how long Stop tries to publish the last changes.
@@ -79,6 +80,9 @@ func (m *Module) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if m.relay.book, err = logid.OpenBook(ctx, m.db); err != nil {
+		return err
+	}
 	m.relay.store = s
 	m.store.Store(s)
 	running, cut := context.WithCancel(context.WithoutCancel(ctx))
@@ -88,14 +92,28 @@ func (m *Module) Start(ctx context.Context) error {
 }
 
 // Ready returns nil while the database answers. A broker that is away does not make the catalogue unready: changes wait
-// in the outbox.
+// in the outbox. One that has another log than the one they belong to does.
 func (m *Module) Ready(ctx context.Context) error {
 	s := m.store.Load()
 	if s == nil {
 		return errors.New("not started")
 	}
 	_, err := s.Revision(ctx)
-	return err
+	return errors.Join(err, m.relay.refused())
+}
+
+// AdoptLog makes the catalogue publish to another log from now on, beginning with every title there is, and returns how
+// many wait to be published then. No catalogue module may be running.
+func AdoptLog(ctx context.Context, d *db.DB, log logid.Log) (int64, error) {
+	s, err := store.Open(ctx, d)
+	if err != nil {
+		return 0, err
+	}
+	book, err := logid.OpenBook(ctx, d)
+	if err != nil {
+		return 0, err
+	}
+	return s.AdoptLog(ctx, book, log)
 }
 
 // Flush waits until the outbox is empty, and so every change committed before the call on the topic, whichever process

@@ -15,6 +15,7 @@ import (
 	"marquee/catalog/store"
 	catalogv1 "marquee/catalog/v1"
 	"marquee/internal/db"
+	"marquee/internal/logid"
 )
 
 const (
@@ -34,6 +35,7 @@ type relay struct {
 	cfg     Config
 	db      *db.DB
 	store   *store.Store
+	book    *logid.Book
 	clients Clients
 	holder  string
 	log     *slog.Logger
@@ -106,6 +108,9 @@ func (r *relay) session(ctx context.Context, stop <-chan struct{}) (worked bool,
 		return false, err
 	}
 	defer client.Close()
+	if err := r.follow(lease.Context(), client); err != nil {
+		return false, err
+	}
 	if _, _, err := client.ProducerID(lease.Context()); err != nil {
 		return false, fmt.Errorf("become the one publisher of title changes: %w", err)
 	}
@@ -113,6 +118,27 @@ func (r *relay) session(ctx context.Context, stop <-chan struct{}) (worked bool,
 		return false, err
 	}
 	return r.publishAll(lease, client, stop)
+}
+
+// follow makes sure that the broker's topic is the one that the outbox is published to: what left the outbox is on that
+// one alone.
+func (r *relay) follow(ctx context.Context, client *kgo.Client) error {
+	log, err := logid.Of(ctx, client, catalogv1.TopicTitleChanges)
+	if err != nil {
+		return err
+	}
+	_, err = r.book.Follow(ctx, "the catalogue's outbox", logid.Entry{Log: log})
+	return err
+}
+
+// refused returns why the broker's topic must not be published to, or nil.
+func (r *relay) refused() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if other := (*logid.OtherError)(nil); errors.As(r.last, &other) {
+		return other
+	}
+	return nil
 }
 
 // lead waits for the lease. It returns none when stop is closed first.
@@ -257,6 +283,9 @@ func (r *relay) flush(ctx context.Context) error {
 		n, err := r.store.Pending(ctx)
 		if err == nil && n == 0 {
 			return nil
+		}
+		if other := (*logid.OtherError)(nil); errors.As(last, &other) {
+			return errors.Join(fmt.Errorf("%d changed titles are not published", n), last)
 		}
 		if ctx.Err() == nil {
 			left = n

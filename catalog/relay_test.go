@@ -24,6 +24,7 @@ import (
 	"marquee/catalog/changes"
 	"marquee/catalog/store"
 	catalogv1 "marquee/catalog/v1"
+	"marquee/internal/logid"
 	"marquee/internal/testkit"
 )
 
@@ -328,4 +329,53 @@ func TestTheBrokerRestarts(t *testing.T) {
 		agree(t, m.store.Load(), clientsOf(cluster))
 	}
 	t.Cleanup(cluster.Close)
+}
+
+func TestAnotherLogIsPublishedToOnlyWhenAdopted(t *testing.T) {
+	eachEngine(t, func(t *testing.T, url string) {
+		first := newModule(t, url, clientsOf(newBroker(t)))
+		put(t, start(t, first), film("a"), film("b"), film("c"))
+		flush(t, first)
+		if err := first.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+
+		other := clientsOf(newBroker(t))
+		second := newModule(t, url, other)
+		put(t, start(t, second), film("d"))
+		var refused *logid.OtherError
+		if err := second.Flush(t.Context()); !errors.As(err, &refused) {
+			t.Fatalf("flush to another log: %v", err)
+		}
+		if err := second.Ready(t.Context()); !errors.As(err, &refused) {
+			t.Errorf("ready: %v", err)
+		}
+		if err := second.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := endOffset(t, other); n != 0 {
+			t.Errorf("%d records were published to a log that was not adopted", n)
+		}
+
+		client, err := other.NewClient()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		log, err := logid.Of(t.Context(), client, catalogv1.TopicTitleChanges)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := AdoptLog(t.Context(), second.db, log); n != 4 || err != nil {
+			t.Errorf("%d titles wait after the adoption (%v)", n, err)
+		}
+		third := start(t, newModule(t, url, other))
+		flush(t, third)
+		if got := latest(t, other); len(got) != 4 {
+			t.Errorf("%d titles in the new log, want 4", len(got))
+		}
+		if n, err := AdoptLog(t.Context(), third.db, log); n != 0 || err != nil {
+			t.Errorf("adopting again: %d titles wait (%v)", n, err)
+		}
+	})
 }

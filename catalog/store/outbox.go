@@ -8,6 +8,7 @@ import (
 
 	catalogv1 "marquee/catalog/v1"
 	"marquee/internal/db"
+	"marquee/internal/logid"
 )
 
 // Outbox returns up to limit titles whose latest revision is not on the topic, by growing revision. A change that a later
@@ -55,4 +56,28 @@ func (s *Store) Pending(ctx context.Context) (int64, error) {
 		return 0, fmt.Errorf("count the outbox: %w", err)
 	}
 	return n, nil
+}
+
+// AdoptLog makes the topic in another log the one that titles are published to: every title goes into the outbox again, as
+// the log has none of them. It returns how many titles wait there then.
+func (s *Store) AdoptLog(ctx context.Context, book *logid.Book, log logid.Log) (int64, error) {
+	err := s.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := lockRevision(ctx, tx); err != nil {
+			return err
+		}
+		known, ok, err := book.Entry(ctx, tx, log.Topic)
+		if err != nil || ok && known.Log.Same(log) {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "INSERT INTO catalog_outbox (revision, title_id) SELECT revision, title_id FROM catalog_titles "+
+			"WHERE TRUE ON CONFLICT DO NOTHING")
+		if err != nil {
+			return err
+		}
+		return book.Adopt(ctx, tx, logid.Entry{Log: log})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("put every title into the outbox again: %w", err)
+	}
+	return s.Pending(ctx)
 }

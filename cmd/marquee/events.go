@@ -10,6 +10,8 @@ import (
 
 type eventsCommands struct {
 	Count eventsCountCommand `cmd:"" help:"Count the events in the warehouse and in the lake."`
+
+	AdoptLog eventsAdoptLogCommand `cmd:"" name:"adopt-log" help:"Go on with the log of another broker, when the one that was followed is gone for good."`
 }
 
 // eventCounts are the same events counted at each end.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"marquee/ingest/movielens"
+	ingestv1 "marquee/ingest/v1"
 	"marquee/internal/app"
 	"marquee/serving/state"
 )
@@ -54,10 +55,14 @@ func (i importMovielensCommand) run(c *console, e *engines) (result *importResul
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, group.Stop()) }()
+	log, err := e.logOf(c.ctx, ingestv1.TopicWatchEvents)
+	if err != nil {
+		return nil, err
+	}
 	var bar *progress
 	stage := ""
 	summary, err := movielens.Import(c.ctx, movielens.Options{
-		Dir: i.Dir, Namespace: i.Namespace, Titles: w.catalog.Service(), Publisher: w.publisher, DB: e.db, Lake: e.lake, Log: e.log,
+		Dir: i.Dir, Namespace: i.Namespace, Titles: w.catalog.Service(), Publisher: w.publisher, Broker: log, DB: e.db, Lake: e.lake, Log: e.log,
 		Progress: func(p movielens.Progress) {
 			if what := p.Stage + " " + p.Item; what != stage {
 				if bar != nil {

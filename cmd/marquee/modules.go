@@ -117,7 +117,7 @@ func (w *wiring) addServing() (err error) {
 	follower := changes.New("serving", e, titles.Apply, e.log, e.metrics)
 	w.serving, err = serving.New(e.settings.Serving, serving.Deps{
 		Connect: e.NewClient, Titles: titles, Releases: e.registry.Source(filepath.Join(e.scratch("releases"))),
-		History: state.NewWarehouse(e.warehouse.Conn()), Clock: w.clock, Log: e.log, Metrics: e.metrics,
+		History: logHistory{state.NewWarehouse(e.warehouse.Conn()), e}, Clock: w.clock, Log: e.log, Metrics: e.metrics,
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"marquee/internal/logid"
 	"marquee/internal/testkit"
 )
 
@@ -371,11 +372,19 @@ func testRestart(t *testing.T, e engine) {
 	produce(t, writer, numbered(topic, 0, 500)...)
 	reader := joinGroup(t, b, group, topic)
 	commit(t, reader, consume(t, reader, 500))
+	before, err := logid.Of(t.Context(), writer, topic)
+	if err != nil {
+		t.Fatal(err)
+	}
 	reader.Close()
 	writer.Close()
 
 	b = e.restart(t, b)
-	produce(t, newClient(t, b), numbered(topic, 500, 300)...)
+	writer = newClient(t, b)
+	if after, err := logid.Of(t.Context(), writer, topic); err != nil || after != before {
+		t.Errorf("after the restart %v is %v (%v)", before, after, err)
+	}
+	produce(t, writer, numbered(topic, 500, 300)...)
 	checkOrder(t, readAll(t, b, topic, 800))
 	rest := consume(t, joinGroup(t, b, group, topic), 300)
 	if len(rest) != 300 {

@@ -112,7 +112,9 @@ func (e *embedded) run(cfg Config) error {
 	}
 	var err error
 	e.cluster, err = kfake.NewCluster(
-		kfake.NumBrokers(1), kfake.ClusterID("marquee"), kfake.DataDir(e.dir), kfake.SyncWrites(),
+		kfake.NumBrokers(1),
+		// For a new folder: an old one keeps the id it was given, which tells its log from every other.
+		kfake.ClusterID("marquee-"+rand.Text()), kfake.DataDir(e.dir), kfake.SyncWrites(),
 		kfake.WithLogger(serverLog{e.log}),
 		kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-256", embeddedUser, e.password),
 		kfake.BrokerConfigs(map[string]string{

@@ -14,6 +14,7 @@ import (
 
 	"marquee/ingest/events"
 	"marquee/ingest/ledger"
+	"marquee/internal/logid"
 )
 
 // assign is called with the partitions this process was given, before anything of them is fetched. It claims each in the
@@ -26,7 +27,7 @@ func (m *Module) assign(ctx context.Context, offsets map[string]map[int32]kgo.Of
 	}
 	for partition := range offsets[topic] {
 		m.drop(partition)
-		position, err := m.begin(ctx, partition, nil)
+		offset, err := m.begin(ctx, partition, nil)
 		var refused *refusedError
 		if errors.As(err, &refused) {
 			delete(offsets[topic], partition)
@@ -36,7 +37,7 @@ func (m *Module) assign(ctx context.Context, offsets map[string]map[int32]kgo.Of
 			return nil, err
 		}
 		// No epoch: the ledger does not keep the broker's, and offsets are checked when a partition is claimed.
-		offsets[topic][partition] = kgo.NewOffset().At(position).WithEpoch(-1)
+		offsets[topic][partition] = kgo.NewOffset().At(offset).WithEpoch(-1)
 	}
 	m.metrics.assigned.Set(float64(m.assigned()))
 	return offsets, nil
@@ -48,11 +49,15 @@ var errMoved = errors.New("the partition moved to another consumer")
 // begin claims a partition, starts its worker in the place of a former one (nil for none) and returns the offset to
 // fetch from.
 func (m *Module) begin(ctx context.Context, partition int32, former *worker) (int64, error) {
+	log, err := logid.Of(ctx, m.client, topic)
+	if err != nil {
+		return 0, err
+	}
 	start, end, err := m.extent(ctx, partition)
 	if err != nil {
 		return 0, err
 	}
-	w, err := m.claim(ctx, partition, start, end)
+	w, err := m.claim(ctx, log, partition, start, end)
 	var refused *refusedError
 	if errors.As(err, &refused) {
 		m.log.Error("partition not consumed", "partition", partition, "error", err)
@@ -63,7 +68,7 @@ func (m *Module) begin(ctx context.Context, partition int32, former *worker) (in
 	if err != nil {
 		return 0, err
 	}
-	position := w.position
+	offset := w.position - w.base
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.workers[partition] != former {
@@ -73,7 +78,7 @@ func (m *Module) begin(ctx context.Context, partition int32, former *worker) (in
 	delete(m.again, partition)
 	m.workers[partition] = w
 	go w.run()
-	return position, nil
+	return offset, nil
 }
 
 // extent asks the broker for a partition's first offset and the one after its last.
@@ -94,11 +99,14 @@ func (m *Module) extent(ctx context.Context, partition int32) (start, end int64,
 	return first.Offset, last.Offset, nil
 }
 
-// claimAgain has a partition, whose worker ended by itself, claimed again by the poll loop.
+// claimAgain has a partition, whose worker ended by itself, claimed again by the poll loop. Asking again meanwhile does not
+// put it off.
 func (m *Module) claimAgain(partition int32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.again[partition] = time.Now().Add(reclaimDelay)
+	if _, due := m.again[partition]; !due {
+		m.again[partition] = time.Now().Add(reclaimDelay)
+	}
 }
 
 // reclaim claims partitions again that are due and still this process's by the group's account. It runs between polls,
@@ -106,11 +114,11 @@ func (m *Module) claimAgain(partition int32) {
 func (m *Module) reclaim() {
 	for partition, former := range m.due() {
 		former.abandon()
-		position, err := m.begin(m.running, partition, former)
+		offset, err := m.begin(m.running, partition, former)
 		var refused *refusedError
 		switch {
 		case err == nil:
-			m.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{topic: {partition: {Epoch: -1, Offset: position}}})
+			m.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{topic: {partition: {Epoch: -1, Offset: offset}}})
 		case errors.As(err, &refused), errors.Is(err, errMoved), m.running.Err() != nil:
 		default:
 			m.log.Error("claim the partition again", "partition", partition, "error", err)
@@ -143,24 +151,31 @@ func (m *Module) assigned() int {
 }
 
 // refusedError says that consuming a partition would spoil what is stored.
-type refusedError struct{ text string }
+type refusedError struct{ reason error }
 
-func (e *refusedError) Error() string { return e.text }
+func (e *refusedError) Error() string { return e.reason.Error() }
+func (e *refusedError) Unwrap() error { return e.reason }
 
-// claim takes a partition over in the ledger and makes its worker, which starts where the ledger says, within what the
-// broker still has: offsets start (included) to end (excluded).
-func (m *Module) claim(ctx context.Context, partition int32, start, end int64) (*worker, error) {
-	owner, next, open, err := m.ledger.Claim(ctx, topic, partition, m.holder, start)
+// claim takes a partition of the log over in the ledger and makes its worker, which starts where the ledger says, within
+// what the broker still has: offsets start (included) to end (excluded).
+func (m *Module) claim(ctx context.Context, log logid.Log, partition int32, start, end int64) (*worker, error) {
+	owner, next, open, err := m.ledger.Claim(ctx, log, partition, m.holder, start)
+	var other *logid.OtherError
+	if errors.As(err, &other) {
+		return nil, &refusedError{err}
+	}
 	if err != nil {
 		return nil, err
 	}
+	// From here on everything is a position.
+	start, end = start+owner.Base(), end+owner.Base()
 	if owner.Epoch() == 1 {
 		if next, err = m.adoptLake(ctx, owner, partition, next); err != nil {
 			return nil, err
 		}
 	}
 	if next > end {
-		return nil, &refusedError{fmt.Sprintf(
+		return nil, &refusedError{fmt.Errorf(
 			"the ledger has partition %d of %s through offset %d, but the broker's log ends at %d: the log was replaced or lost, and its new "+
 				"records would take the places of old ones. Restore the broker's data, or set the ledger, warehouse and lake aside with it",
 			partition, topic, next-1, end)}

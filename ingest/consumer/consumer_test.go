@@ -19,6 +19,7 @@ import (
 	"marquee/ingest/watchevent"
 	"marquee/internal/db"
 	"marquee/internal/lake"
+	"marquee/internal/logid"
 )
 
 func TestEverythingReachesBothSinks(t *testing.T) {
@@ -143,8 +144,12 @@ func TestAFencedWorkerClaimsItsPartitionAgain(t *testing.T) {
 	defer w.stop(m)
 	w.publish(0, 500)
 	w.caughtUp(m)
+	log, err := logid.Of(t.Context(), m.client, topic)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for p := range int32(partitions) {
-		if _, _, _, err := m.Ledger().Claim(t.Context(), topic, p, "somebody else", 0); err != nil {
+		if _, _, _, err := m.Ledger().Claim(t.Context(), log, p, "somebody else", 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -251,11 +256,12 @@ func TestAReplacedLogIsRefused(t *testing.T) {
 
 	w.cluster = newCluster(t)
 	w.openPublisher()
-	w.publish(1000, 10)
+	w.publish(1000, 2000)
 	before := len(w.warehouse.ids())
-	m = w.start(w.module())
-	defer w.stop(m)
-	eventually(t, "it is not ready, for the log is not the ledger's", func() bool { return m.Ready(t.Context()) != nil })
+	var other *logid.OtherError
+	if err := w.module().Start(t.Context()); !errors.As(err, &other) {
+		t.Fatalf("start on another log: %v", err)
+	}
 	if after := len(w.warehouse.ids()); after != before {
 		t.Errorf("%d events of the new log were stored", after-before)
 	}

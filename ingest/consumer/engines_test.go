@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
 
 	"marquee/features/warehouse"
 	"marquee/ingest"
@@ -21,6 +23,7 @@ import (
 	"marquee/ingest/watchevent"
 	"marquee/internal/db"
 	"marquee/internal/lake"
+	"marquee/internal/logid"
 	"marquee/internal/native"
 	"marquee/internal/testkit"
 )
@@ -190,4 +193,41 @@ func BenchmarkPipeline(b *testing.B) {
 		b.Errorf("%d events acknowledged, lake %+v, warehouse %d", n, inLake, inHouse)
 	}
 	b.ReportMetric(float64(n)/elapsed.Seconds(), "events/s")
+}
+
+func TestATopicMadeAgainIsAnotherLogOnRealEngines(t *testing.T) {
+	for name, url := range map[string]func(*testing.T) string{
+		"embedded": func(*testing.T) string { return "embedded:" },
+		"kafka":    func(t *testing.T) string { return testkit.NeedKafka(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := openEngines(t, url(t))
+			m := e.consumer()
+			e.record(0, 1000)
+			e.caughtUp(m)
+			check(t, m.Stop(context.WithoutCancel(t.Context())))
+			client := must(e.broker.NewClient())(t)
+			t.Cleanup(client.Close)
+			must(kadm.NewClient(client).DeleteTopic(t.Context(), ingestv1.TopicWatchEvents))(t)
+			var other *logid.OtherError
+			for deadline := time.Now().Add(time.Minute); other == nil; {
+				// The topic is there again some moments after both brokers said so.
+				err := e.broker.EnsureTopics(t.Context(), e.cfg.Topics()...)
+				if err == nil {
+					fresh := must(consumer.New(e.cfg, consumer.Deps{
+						NewClient: e.broker.NewClient, DB: e.db, Warehouse: e.house.Conn(), Lake: e.lake, Registerer: prometheus.NewRegistry(), Log: testkit.Log(t),
+					}))(t)
+					if err = fresh.Start(t.Context()); err == nil {
+						check(t, fresh.Stop(context.WithoutCancel(t.Context())))
+					}
+				}
+				if !errors.As(err, &other) && time.Now().After(deadline) {
+					t.Fatalf("not refused within a minute: %v", err)
+				}
+			}
+			if other.Want.ID == other.Got.ID || other.Want.Cluster != other.Got.Cluster {
+				t.Errorf("refused with %v", other)
+			}
+		})
+	}
 }

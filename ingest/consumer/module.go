@@ -151,6 +151,11 @@ func (m *Module) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the event consumer: %w", err)
 	}
+	if err := m.follow(ctx); err != nil {
+		m.client.CloseAllowingRebalance()
+		m.client = nil
+		return err
+	}
 	m.admin = kadm.NewClient(m.client)
 	m.progress = NewProgress(m.client, m.ledger)
 	close(m.up)
@@ -225,7 +230,7 @@ func (m *Module) poll() {
 		m.mu.Lock()
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 			if w := m.workers[p.Partition]; w != nil {
-				w.highWater.Store(p.HighWatermark)
+				w.highWater.Store(p.HighWatermark + w.base)
 				w.put(p.Records)
 			}
 		})
@@ -267,7 +272,7 @@ func (m *Module) fetchError(topic string, partition int32, err error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return // nothing came for a while
 	}
-	if errors.Is(err, kerr.OffsetOutOfRange) {
+	if errors.Is(err, kerr.OffsetOutOfRange) || errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.UnknownTopicOrPartition) {
 		// Claiming again finds out whether records are gone or the whole log is another one.
 		m.claimAgain(partition)
 	}

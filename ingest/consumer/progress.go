@@ -97,8 +97,8 @@ func (p *Progress) missing(ctx context.Context, offsets map[int32]int64) (string
 		if !ok {
 			at.Through = -1
 		}
-		if at.Through < want {
-			behind = append(behind, fmt.Sprintf("partition %d is through offset %d of %d", partition, at.Through, want))
+		if through := at.Through - at.Base; through < want {
+			behind = append(behind, fmt.Sprintf("partition %d is through offset %d of %d", partition, through, want))
 		}
 	}
 	slices.Sort(behind)

@@ -51,10 +51,10 @@ func (w *worker) retry(target string, attempt func(context.Context) error) error
 	}
 }
 
-// deadLetter wraps a refused record, with all there is to find and replay it.
-func deadLetter(r *kgo.Record, refusal *watchevent.Refusal) *kgo.Record {
+// deadLetter wraps a refused record, with all there is to find and replay it: offset is where the log has it.
+func deadLetter(r *kgo.Record, offset int64, refusal *watchevent.Refusal) *kgo.Record {
 	letter := &ingestv1.DeadLetter{
-		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Reason: refusal.Error(), Key: r.Key, Value: r.Value,
+		Topic: r.Topic, Partition: r.Partition, Offset: offset, Reason: refusal.Error(), Key: r.Key, Value: r.Value,
 		RefusedAt: time.Now().UnixMicro(), ContentType: contentType(r),
 	}
 	if len(letter.Value) > maxDeadValue {

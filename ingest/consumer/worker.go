@@ -28,6 +28,8 @@ type worker struct {
 	log       *slog.Logger
 	partition int32
 	owner     *ledger.Owner
+	// base makes positions of the log's offsets. Everything in here but what is asked of the broker is in positions.
+	base int64
 
 	// stopping ends the waiting for records; work also ends what is being written.
 	stopping context.Context
@@ -69,7 +71,7 @@ type gathering struct {
 
 func (m *Module) newWorker(partition int32, owner *ledger.Owner, next int64, open *ledger.Range) *worker {
 	w := &worker{
-		m: m, log: m.log.With("partition", partition), partition: partition, owner: owner, next: next, position: next, open: open,
+		m: m, log: m.log.With("partition", partition), partition: partition, owner: owner, base: owner.Base(), next: next, position: next, open: open,
 		queued: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	if open != nil {
@@ -94,6 +96,7 @@ func (w *worker) put(records []*kgo.Record) {
 	var bytes int64
 	for _, r := range records {
 		bytes += size(r)
+		r.Offset += w.base
 	}
 	w.mu.Lock()
 	if !w.closed {
@@ -246,7 +249,7 @@ func (w *worker) add(r *kgo.Record) {
 	if refusal != nil {
 		w.m.metrics.dead.WithLabelValues(string(refusal.Reason)).Inc()
 		c.batch.AddDead()
-		c.dead = append(c.dead, deadLetter(r, refusal))
+		c.dead = append(c.dead, deadLetter(r, r.Offset-w.base, refusal))
 		return
 	}
 	c.batch.Add(e, w.partition, r.Offset)
@@ -294,7 +297,7 @@ func (w *worker) write(r ledger.Range) error {
 	w.open = nil
 	w.next = r.Last + 1
 	w.position = max(w.position, w.next)
-	w.m.client.MarkCommitOffsets(map[string]map[int32]kgo.EpochOffset{topic: {w.partition: {Epoch: -1, Offset: w.next}}})
+	w.m.client.MarkCommitOffsets(map[string]map[int32]kgo.EpochOffset{topic: {w.partition: {Epoch: -1, Offset: w.next - w.base}}})
 	w.observe(started)
 	w.m.release(c.bytes)
 	c.reset()

@@ -21,6 +21,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"marquee/internal/db"
+	"marquee/internal/logid"
 )
 
 //go:embed migrations
@@ -45,6 +46,16 @@ type Cursor struct {
 	StartedAt  int64
 	UpdatedAt  int64
 	FinishedAt int64
+	// ClusterID and TopicID name the log the acknowledged events are on, as logid.Log does; empty when that is not known.
+	ClusterID string
+	TopicID   string
+}
+
+// On says whether the cursor counts events of this log: another has none of them. A cursor from before logs were told
+// apart is taken to be of the log at hand.
+func (c Cursor) On(log logid.Log) bool {
+	return c.ClusterID == "" && c.TopicID == "" ||
+		log.Same(logid.Log{Topic: log.Topic, Cluster: c.ClusterID, ID: c.TopicID})
 }
 
 // Import is the right to run an import, held against other processes until Close.
@@ -91,7 +102,8 @@ func (i *Import) Save(ctx context.Context, c Cursor) error {
 		_, err := tx.NewInsert().Model(&c).On("CONFLICT (namespace) DO UPDATE").
 			Set("content = EXCLUDED.content").Set("acknowledged = EXCLUDED.acknowledged").
 			Set("prefix_digest = EXCLUDED.prefix_digest").Set("started_at = EXCLUDED.started_at").
-			Set("updated_at = EXCLUDED.updated_at").Set("finished_at = EXCLUDED.finished_at").Exec(ctx)
+			Set("updated_at = EXCLUDED.updated_at").Set("finished_at = EXCLUDED.finished_at").
+			Set("cluster_id = EXCLUDED.cluster_id").Set("topic_id = EXCLUDED.topic_id").Exec(ctx)
 		return err
 	})
 	if err != nil {

@@ -4,6 +4,9 @@
 //   - A range (partition, first, last) is fixed here before either sink is written, so after a crash the next owner
 //     finishes exactly that range, under the same file names and insert tokens, and never cuts another across it.
 //   - Ranges of a partition follow each other without gap or overlap, and one at most is open.
+//   - All of it is about one log, the one in the book of followed logs (internal/logid). Another cluster's topic, or one made
+//     again under the same name, is refused until it is adopted. Offsets are kept here as positions: offsets of the log plus
+//     a base, which is 0 unless a log was adopted.
 //   - Whoever takes a partition over raises its epoch. Every later write is conditional on the epoch, so an owner that
 //     lost the partition without noticing is fenced: its writes here fail, and what it may still write to a sink is
 //     what the new owner writes too.
@@ -25,6 +28,7 @@ import (
 
 	"marquee/internal/db"
 	"marquee/internal/lake"
+	"marquee/internal/logid"
 )
 
 //go:embed migrations
@@ -51,8 +55,9 @@ const (
 
 // Ledger is safe for concurrent use, in any number of processes.
 type Ledger struct {
-	db  *db.DB
-	now func() time.Time
+	db   *db.DB
+	book *logid.Book
+	now  func() time.Time
 }
 
 // New opens the ledger in a database and brings its tables up to date.
@@ -64,7 +69,11 @@ func New(ctx context.Context, database *db.DB) (*Ledger, error) {
 	if err := database.Migrate(ctx, "ingest_ledger", steps); err != nil {
 		return nil, err
 	}
-	return &Ledger{db: database, now: time.Now}, nil
+	book, err := logid.OpenBook(ctx, database)
+	if err != nil {
+		return nil, err
+	}
+	return &Ledger{db: database, book: book, now: time.Now}, nil
 }
 
 // Range is a stretch of a partition's log, both ends included.
@@ -137,17 +146,28 @@ type Owner struct {
 	topic     string
 	partition int32
 	epoch     int64
+	base      int64
 }
 
 // Epoch is the fencing token of this ownership.
 func (o *Owner) Epoch() int64 { return o.epoch }
 
-// Claim makes the caller (named by holder, for people to read) the owner of a partition. It returns the offset the
-// next new range starts at and, when the last owner left one, the range to finish first. start is where a partition
-// that the ledger has never seen begins.
-func (l *Ledger) Claim(ctx context.Context, topic string, partition int32, holder string, start int64) (owner *Owner, next int64, open *Range, err error) {
-	row := partitionRow{Topic: topic, PartitionNo: partition, Epoch: 1, NextOffset: start, Holder: holder, UpdatedAt: l.now().UnixMicro()}
+// Base is what is added to an offset of the log to make the position that the ledger, the lake and the warehouse keep.
+func (o *Owner) Base() int64 { return o.base }
+
+// Claim makes the caller (named by holder, for people to read) the owner of a partition of the log it reads. It returns the
+// position the next new range starts at and, when the last owner left one, the range to finish first. start is the offset
+// at which a partition that the ledger has never seen begins. When the ledger follows another log, the error is a
+// *logid.OtherError.
+func (l *Ledger) Claim(ctx context.Context, log logid.Log, partition int32, holder string, start int64) (owner *Owner, next int64, open *Range, err error) {
+	topic := log.Topic
+	row := partitionRow{Topic: topic, PartitionNo: partition, Epoch: 1, Holder: holder, UpdatedAt: l.now().UnixMicro()}
+	var base int64
 	err = l.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		if base, err = l.base(ctx, tx, log, partition); err != nil {
+			return err
+		}
+		row.NextOffset = max(start+base, 0)
 		// The upsert takes the row's lock, so claims of one partition follow each other.
 		if _, err := tx.NewInsert().Model(&row).
 			On("CONFLICT (topic, partition_no) DO UPDATE").
@@ -161,7 +181,7 @@ func (l *Ledger) Claim(ctx context.Context, topic string, partition int32, holde
 	if err != nil {
 		return nil, 0, nil, fmt.Errorf("claim partition %d of %s in the ledger: %w", partition, topic, err)
 	}
-	return &Owner{ledger: l, topic: topic, partition: partition, epoch: row.Epoch}, row.NextOffset, open, nil
+	return &Owner{ledger: l, topic: topic, partition: partition, epoch: row.Epoch, base: base}, row.NextOffset, open, nil
 }
 
 // openRange returns the partition's open range, or nil.

@@ -12,10 +12,13 @@ import (
 
 	"marquee/internal/db"
 	"marquee/internal/lake"
+	"marquee/internal/logid"
 	"marquee/internal/testkit"
 )
 
 const topic = "watch-events"
+
+var theLog = logid.Log{Topic: topic, Cluster: "a", ID: "1"}
 
 // engines runs a test on every database there is.
 func engines(t *testing.T, run func(t *testing.T, l *Ledger)) {
@@ -44,7 +47,7 @@ func engines(t *testing.T, run func(t *testing.T, l *Ledger)) {
 
 func claim(t *testing.T, l *Ledger, start int64) (*Owner, int64, *Range) {
 	t.Helper()
-	owner, next, open, err := l.Claim(t.Context(), topic, 0, t.Name(), start)
+	owner, next, open, err := l.Claim(t.Context(), theLog, 0, t.Name(), start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +206,7 @@ func TestClaimsAtTheSameTimeGetDifferentEpochs(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range n {
 			wg.Go(func() {
-				owner, _, _, err := l.Claim(context.WithoutCancel(t.Context()), topic, 3, "racer", 0)
+				owner, _, _, err := l.Claim(context.WithoutCancel(t.Context()), theLog, 3, "racer", 0)
 				if err != nil {
 					t.Error(err)
 					return

@@ -6,12 +6,14 @@ import (
 	"time"
 )
 
-// Position is how far a partition has come.
+// Position is how far a partition has come, in positions: an offset of the log is one of them less Base.
 type Position struct {
 	// Next is the offset the next new range starts at.
 	Next int64
 	// Through is the last offset up to which everything is in both sinks; -1 when nothing is.
 	Through int64
+	// Base is what was added to the log's offsets to make these.
+	Base int64
 }
 
 // Positions returns how far every partition of a topic that was ever claimed has come.
@@ -29,9 +31,13 @@ func (l *Ledger) Positions(ctx context.Context, topic string) (map[int32]Positio
 	if err != nil {
 		return nil, fmt.Errorf("read the positions of %s from the ledger: %w", topic, err)
 	}
+	e, _, err := l.Followed(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
 	positions := make(map[int32]Position, len(rows))
 	for _, row := range rows {
-		p := Position{Next: row.NextOffset, Through: row.NextOffset - 1}
+		p := Position{Next: row.NextOffset, Through: row.NextOffset - 1, Base: e.Bases[row.PartitionNo]}
 		if row.OpenFirst != nil {
 			p.Through = *row.OpenFirst - 1
 		}

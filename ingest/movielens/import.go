@@ -17,6 +17,7 @@ import (
 	ingestv1 "marquee/ingest/v1"
 	"marquee/internal/db"
 	"marquee/internal/lake"
+	"marquee/internal/logid"
 )
 
 // TitleWriter takes titles in; the catalogue's RPC client and its handler both are one.
@@ -44,7 +45,7 @@ type Progress struct {
 	Total int64
 }
 
-// Options are what an import needs. All but Namespace, Lake, Progress and BatchEvents are required.
+// Options are what an import needs. All but Namespace, Broker, Lake, Progress and BatchEvents are required.
 type Options struct {
 	// Dir is the folder with the published files.
 	Dir string
@@ -54,6 +55,9 @@ type Options struct {
 	Publisher EventPublisher
 	// DB keeps the cursor.
 	DB *db.DB
+	// Broker is the log that Publisher writes to. An import whose cursor is of another log publishes there what the lake
+	// does not have.
+	Broker logid.Log
 	// Lake, when given, is asked which events are there already if the files have changed other than at their end. Without
 	// it such an import publishes everything again; readers count each event once either way.
 	Lake *lake.Lake

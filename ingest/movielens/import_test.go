@@ -30,6 +30,7 @@ import (
 	ingestv1 "marquee/ingest/v1"
 	"marquee/internal/db"
 	"marquee/internal/lake"
+	"marquee/internal/logid"
 	"marquee/internal/native"
 	"marquee/internal/testkit"
 )
@@ -208,6 +209,24 @@ func TestASecondRunPublishesNothing(t *testing.T) {
 	}
 	if n := len(w.onBroker()); n != 100_000 {
 		t.Errorf("%d records on the broker", n)
+	}
+}
+
+func TestAnotherLogGetsWhatTheLakeLacks(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"movies.dat": movies1M, "users.dat": "1::F::1::10::48067\n", "ratings.dat": "1::1::5::978300760\n1::2::3::978302109\n"})
+	w := newWorld(t, dir)
+	w.options.Broker = logid.Log{Topic: ingestv1.TopicWatchEvents, Cluster: "a", ID: "1"}
+	if s := w.run(); s.EventsPublished != 2 {
+		t.Errorf("first run: %+v", s)
+	}
+	// Nothing consumed them: the lake has none of them, and the other log neither.
+	w.options.Broker.ID = "2"
+	if s := w.run(); s.EventsPublished != 2 || s.EventsAlreadyImported != 0 {
+		t.Errorf("on another log: %+v", s)
+	}
+	if s := w.run(); s.EventsPublished != 0 || s.EventsAlreadyImported != 2 {
+		t.Errorf("there again: %+v", s)
 	}
 }
 

@@ -90,6 +90,14 @@ func (p *publication) place(ctx context.Context) error {
 	}
 	p.cursor.Content = p.source.content
 	p.cursor.FinishedAt = 0
+	if p.Broker.Topic != "" {
+		p.cursor.ClusterID, p.cursor.TopicID = p.Broker.Cluster, p.Broker.ID
+	}
+	if earlier.Acknowledged > 0 && p.Broker.Topic != "" && !earlier.On(p.Broker) {
+		p.Log.Warn("the earlier import went to another log: publishing what of it is not in the lake", "import", p.summary.ImportID,
+			"imported_earlier", earlier.Acknowledged, "log", p.Broker.String())
+		return p.restart(ctx)
+	}
 	if earlier.Acknowledged <= int64(len(p.source.ratings)) {
 		for _, r := range p.source.ratings[:earlier.Acknowledged] {
 			p.digest.Add(p.id(r))
@@ -101,6 +109,11 @@ func (p *publication) place(ctx context.Context) error {
 	}
 	p.Log.Warn("the files are not those of the earlier import, nor those with rows added at the end in time: importing what is new in them",
 		"import", p.summary.ImportID, "imported_earlier", earlier.Acknowledged)
+	return p.restart(ctx)
+}
+
+// restart goes through everything from the first event, leaving out what the lake has.
+func (p *publication) restart(ctx context.Context) error {
 	p.cursor.Acknowledged, p.digest = 0, imports.NewDigest()
 	return p.findThere(ctx)
 }
