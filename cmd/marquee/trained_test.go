@@ -1,0 +1,17 @@
+package main
+
+import "testing"
+
+// TestTrained makes a folder with imported events and a trained release once; each of its tests works on a copy.
+func TestTrained(t *testing.T) {
+	f := makeTrained(t)
+	for name, test := range map[string]func(*testing.T, *trained){
+		"service":  askService,
+		"hot swap": hotSwap,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, f)
+		})
+	}
+}
