@@ -15,7 +15,7 @@ PROTOC_GEN_GO_VERSION := v1.36.12
 PROTOC_GEN_CONNECT_VERSION := v1.21.1
 GOLANGCI_VERSION := v2.15.0
 
-.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars bench clean help
+.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars bench bench-ingest clean help
 
 help: ## Show these commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -47,6 +47,9 @@ fuzz: setup ## Run every fuzzer for FUZZTIME.
 
 bench: setup ## Run every Go benchmark once.
 	@go test -run='^$$' -bench=. -benchmem $(PKGS)
+
+bench-ingest: build ## Measure RecordEvents into both sinks; QUICK=1: under three minutes. BROKER=kafka://HOST: that broker.
+	@go run ./ingest/bench -marquee bin/marquee
 
 kafka-jars: ## Fetch Apache Kafka's jars.
 	@go run ./internal/testkit/kafkaserver -fetch
