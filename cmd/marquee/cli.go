@@ -50,6 +50,7 @@ type cli struct {
 	Serve     serveCommand     `cmd:"" help:"Run the service."`
 	Nightly   nightlyCommand   `cmd:"" help:"Features, train, evaluate, gate, publish: once, resumable, one at a time."`
 	Import    importCommands   `cmd:"" help:"Bring data in."`
+	Eval      evalCommands     `cmd:"" help:"Measure models offline."`
 	Features  featuresCommands `cmd:"" help:"Build and look at feature sets."`
 	Train     trainCommands    `cmd:"" help:"Train one model and publish it as a release without promoting it."`
 	Models    modelsCommands   `cmd:"" help:"Look at, promote and roll back releases."`

@@ -1,11 +1,18 @@
 package metric
 
-import "slices"
+import (
+	"math"
+	"slices"
+
+	"marquee/internal/vec"
+)
 
 // Selector picks the first k of all titles by score. Its memory is reused from call to call; use one a goroutine.
 type Selector struct {
 	heap []picked // a binary heap whose root is the last of the picked
 	out  []uint32
+	// above are positions of scores that may belong among the picked.
+	above [1024]uint32
 }
 
 type picked struct {
@@ -35,16 +42,23 @@ func (s *Selector) Top(scores []float32, k int, relevant []uint32) []uint32 {
 		return s.out
 	}
 	const masked = -3.5e38 // every finite float32 is above, -Inf below
-	for i, score := range scores {
-		if len(s.heap) == k && score < s.heap[0].score || !(float64(score) > masked) {
-			continue
+	i := 0
+	for ; i < len(scores) && len(s.heap) < k; i++ {
+		if float64(scores[i]) > masked {
+			s.push(picked{scores[i], contains(relevant, uint32(i)), uint32(i)})
 		}
-		p := picked{score, contains(relevant, uint32(i)), uint32(i)}
-		if len(s.heap) < k {
-			s.push(p)
-		} else if p.before(s.heap[0]) {
-			s.heap[0] = p
-			s.sink(0)
+	}
+	// Few of the rest are above the last of the picked, so they are looked for a stretch at a time. A title that ties with it
+	// may still be before it.
+	for ; i < len(scores); i += len(s.above) {
+		stretch := scores[i:min(i+len(s.above), len(scores))]
+		n := vec.Above(s.above[:], stretch, math.Nextafter32(s.heap[0].score, float32(math.Inf(-1))))
+		for _, at := range s.above[:n] {
+			t := uint32(i) + at
+			if p := (picked{scores[t], contains(relevant, t), t}); p.before(s.heap[0]) {
+				s.heap[0] = p
+				s.sink(0)
+			}
 		}
 	}
 	slices.SortFunc(s.heap, func(a, b picked) int {

@@ -12,12 +12,12 @@ import (
 )
 
 func TestCursor(t *testing.T) {
-	for name, url := range map[string]func() string{
-		"sqlite":   func() string { return "sqlite:" + t.TempDir() + "/x.db" },
-		"postgres": func() string { return testkit.NeedPostgres(t) },
+	for name, url := range map[string]func(t *testing.T) string{
+		"sqlite":   func(t *testing.T) string { return "sqlite:" + t.TempDir() + "/x.db" },
+		"postgres": func(t *testing.T) string { return testkit.NeedPostgres(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			database, err := db.Open(t.Context(), url(), "")
+			database, err := db.Open(t.Context(), url(t), "")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+
+	"marquee/eval/benchmark"
+	"marquee/eval/metric"
+	"marquee/eval/metric/judge"
+	"marquee/internal/sparse"
+	"marquee/training/als"
+	"marquee/training/foldin"
+	"marquee/training/knn"
+)
+
+type evalCommands struct {
+	Benchmark evalBenchmarkCommand `cmd:"" help:"Measure a model on a published split."`
+}
+
+type evalBenchmarkCommand struct {
+	Format      string `required:"" enum:"lightgcn,ncf,sasrec" help:"Layout of the split: lightgcn, ncf or sasrec."`
+	Data        string `required:"" type:"existingdir" help:"Folder of the split." placeholder:"DIR"`
+	Model       string `required:"" help:"random, popular, knn or als." placeholder:"NAME"`
+	Preset      string `default:"default" help:"Hyper-parameters: default, or one of the model's presets." placeholder:"NAME"`
+	Seeds       int    `default:"1" help:"Measure under so many seeds, from 1." placeholder:"N"`
+	Ties        string `default:"worst" enum:"worst,expected,best" help:"Where relevant titles stand among equal scores: worst, expected or best."`
+	NoBaselines bool   `help:"Leave out popularity and item-kNN, which are measured beside every model."`
+	JSON        string `help:"Write the result as JSON to this file; - for standard output." placeholder:"OUT"`
+}
+
+// Run fits the model to the split's train side and measures it.
+func (b evalBenchmarkCommand) Run(c *console) error {
+	if b.Seeds < 1 {
+		return fmt.Errorf("--seeds must be 1 or more, is %d", b.Seeds)
+	}
+	model, err := benchmarkModel(b.Model, b.Preset)
+	if err != nil {
+		return err
+	}
+	data, err := benchmark.Load(b.Format, b.Data)
+	if err != nil {
+		return err
+	}
+	opts := benchmark.Options{
+		Ties:      map[string]metric.Ties{"worst": metric.Worst, "expected": metric.Expected, "best": metric.Best}[b.Ties],
+		Resamples: 2000,
+		Progress:  func(what string) { fmt.Fprintln(c.stderr, "measuring", what) },
+	}
+	for seed := range b.Seeds {
+		opts.Seeds = append(opts.Seeds, uint64(seed+1))
+	}
+	if !b.NoBaselines {
+		for _, name := range []string{"popular", "knn"} {
+			base, err := benchmarkModel(name, "default")
+			if err != nil {
+				return err
+			}
+			opts.Baselines = append(opts.Baselines, base)
+		}
+	}
+	report, err := benchmark.Run(c.ctx, data, model, opts)
+	if err != nil {
+		return err
+	}
+	if b.JSON == "-" {
+		return printJSON(c.stdout, report)
+	}
+	if b.JSON != "" {
+		if err := writeJSON(b.JSON, report); err != nil {
+			return err
+		}
+	}
+	return printReport(c, report, data.Cutoffs)
+}
+
+func writeJSON(path string, v any) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	if err := printJSON(f, v); err != nil {
+		_ = f.Close() // What went wrong first is what counts.
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	return nil
+}
+
+func printReport(c *console, r *benchmark.Report, cutoffs []int) error {
+	fmt.Fprintf(c.stdout, "%s: %d users judged, %d titles, %d interactions to learn from; split %.12s\n", r.Protocol, r.Users, r.Titles, r.Train, r.SplitHash)
+	for _, note := range r.Notes {
+		fmt.Fprintln(c.stdout, "note:", note)
+	}
+	var metrics []string
+	for _, k := range cutoffs {
+		for _, name := range []string{"recall", "ndcg", "hit_rate"} {
+			metrics = append(metrics, fmt.Sprintf("%s@%d", name, k))
+		}
+	}
+	var rows [][]string
+	row := func(m benchmark.Measured) {
+		line := []string{m.Model, fmt.Sprint(m.Seed)}
+		for _, name := range metrics {
+			line = append(line, fmt.Sprintf("%.4f", m.Metrics[name]))
+		}
+		rows = append(rows, append(line, fmt.Sprintf("%.1fs", m.FitSeconds), fmt.Sprintf("%.1fs", m.JudgeSeconds)))
+	}
+	for _, m := range slices.Concat(r.Results, r.Baselines) {
+		row(m)
+	}
+	if err := printTable(c.stdout, slices.Concat([]string{"model", "seed"}, metrics, []string{"fit", "judge"}), rows); err != nil {
+		return err
+	}
+	for _, cmp := range r.Comparisons {
+		fmt.Fprintf(c.stdout, "%s - %s, %s: %+.4f [%+.4f, %+.4f]\n", cmp.Model, cmp.Against, cmp.Metric, cmp.Mean, cmp.Low, cmp.High)
+	}
+	for _, m := range slices.Concat(r.Results, r.Baselines) {
+		for _, f := range m.Findings {
+			fmt.Fprintf(c.stdout, "%s: %s: %s\n", m.Model, f.Name, f.Detail)
+		}
+	}
+	return nil
+}
+
+// benchmarkModel is the model of that name with a preset's hyper-parameters.
+func benchmarkModel(name, preset string) (benchmark.Model, error) {
+	m := benchmark.Model{Name: name}
+	known := []string{"default"}
+	switch name {
+	case "random":
+		m.Seeded, m.Fit = true, fitRandom
+	case "popular":
+		m.Fit = fitPopular
+	case "knn":
+		m.Fit = fitKNN
+	case "als":
+		presets := als.Presets()
+		for p := range presets {
+			known = append(known, p)
+		}
+		cfg, ok := presets[preset]
+		if preset == "default" {
+			cfg, ok = als.DefaultConfig(), true
+		}
+		if ok {
+			m.Seeded, m.Fit = true, fitALS(cfg)
+			return m, nil
+		}
+	default:
+		return m, fmt.Errorf("there is no model %q; there are random, popular, knn and als", name)
+	}
+	if m.Fit == nil || preset != "default" {
+		slices.Sort(known)
+		return m, fmt.Errorf("there is no preset %q of %s; there are %s", preset, name, strings.Join(known, ", "))
+	}
+	return m, nil
+}
+
+func fitRandom(_ context.Context, _ *benchmark.Benchmark, seed uint64) (judge.Scorer, error) {
+	return judge.Func(func(user uint32, scores []float32) error {
+		rng := rand.New(rand.NewPCG(seed, uint64(user)))
+		for i := range scores {
+			scores[i] = rng.Float32()
+		}
+		return nil
+	}), nil
+}
+
+func fitPopular(_ context.Context, b *benchmark.Benchmark, _ uint64) (judge.Scorer, error) {
+	count := make([]float32, b.Fit.Cols)
+	for _, t := range b.Fit.Indices {
+		count[t]++
+	}
+	return judge.Constant(count), nil
+}
+
+func fitKNN(ctx context.Context, b *benchmark.Benchmark, _ uint64) (judge.Scorer, error) {
+	m, err := knn.TrainItems(ctx, b.Fit, knn.DefaultConfig())
+	if err != nil {
+		return nil, err
+	}
+	return judge.Func(func(user uint32, scores []float32) error {
+		cols, vals := b.Holdout.Train.Row(int(user))
+		return m.Score(cols, vals, scores)
+	}), nil
+}
+
+func fitALS(cfg als.Config) func(context.Context, *benchmark.Benchmark, uint64) (judge.Scorer, error) {
+	return func(ctx context.Context, b *benchmark.Benchmark, seed uint64) (judge.Scorer, error) {
+		cfg := cfg
+		cfg.Seed, cfg.TrackLoss = seed, false
+		m, err := als.Train(ctx, b.Fit, cfg, als.Options{})
+		if err != nil {
+			return nil, err
+		}
+		users := m.Users
+		if b.Holdout.Train != b.Fit {
+			if users, err = foldAll(m, b.Holdout.Train); err != nil {
+				return nil, err
+			}
+		}
+		return judge.Factors{Dim: m.Dim, Users: users, Titles: m.Items}, nil
+	}
+}
+
+// foldAll folds every row of histories in: what is known of a user when judged may be more than what trained.
+func foldAll(m *als.Model, histories *sparse.CSR) ([]float32, error) {
+	solver, err := foldin.NewSolver(foldin.Factors{Data: m.Items, Rows: histories.Cols, Dim: m.Dim, Stride: m.Dim}, m.Gram, m.Params)
+	if err != nil {
+		return nil, err
+	}
+	users, scratch := make([]float32, histories.Rows*m.Dim), solver.NewScratch()
+	for u := range histories.Rows {
+		cols, vals := histories.Row(u)
+		if err := solver.Solve(users[u*m.Dim:(u+1)*m.Dim], cols, vals, scratch); err != nil {
+			return nil, fmt.Errorf("fold user %d in: %w", u, err)
+		}
+	}
+	return users, nil
+}
