@@ -58,6 +58,9 @@ type Row struct {
 	ClockSkew      int64    `parquet:"clock_skew"`
 	KafkaPartition int32    `parquet:"kafka_partition"`
 	KafkaOffset    int64    `parquet:"kafka_offset,delta"`
+	// UnknownFields are the fields of the event that the release which stored it did not know, in protobuf wire form. Files
+	// of the first release have no such column.
+	UnknownFields []byte `parquet:"unknown_fields,dict"`
 }
 
 // EffectiveAt is when the event happened as far as can be known: occurred_at, or received_at where the client's clock

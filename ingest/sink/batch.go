@@ -42,6 +42,7 @@ type Batch struct {
 	clockSkew     []int64
 	partition     []int32
 	offset        []int64
+	unknown       []string
 
 	// small holds every value a row or rank can have, so that a nullable one is a pointer into it and not an allocation.
 	small []uint32
@@ -73,7 +74,7 @@ func (b *Batch) grow(n int) {
 }
 
 func (b *Batch) texts() []*[]string {
-	return []*[]string{&b.profileID, &b.titleID, &b.playableID, &b.playID, &b.sessionID, &b.country, &b.surface, &b.query, &b.requestID, &b.importID}
+	return []*[]string{&b.profileID, &b.titleID, &b.playableID, &b.playID, &b.sessionID, &b.country, &b.surface, &b.query, &b.requestID, &b.importID, &b.unknown}
 }
 
 func (b *Batch) longs() []*[]int64 {
@@ -118,6 +119,7 @@ func (b *Batch) Add(e *ingestv1.WatchEvent, partition int32, offset int64) {
 	b.clockSkew = append(b.clockSkew, e.ClockSkew)
 	b.partition = append(b.partition, partition)
 	b.offset = append(b.offset, offset)
+	b.unknown = append(b.unknown, string(e.ProtoReflect().GetUnknown()))
 }
 
 func (b *Batch) nullable(v *uint32) *uint32 {

@@ -161,6 +161,6 @@ func (s *Lake) fill(r *events.Row, b *Batch, i int) {
 		Surface: b.surface[i], Autoplay: b.autoplay[i], PositionMS: b.positionMS[i], WatchedMS: b.watchedMS[i],
 		DurationMS: b.durationMS[i], Query: b.query[i], RequestID: b.requestID[i], Row: b.row[i], Rank: b.rank[i],
 		SeenTitleIDs: b.seen[i], ImportID: b.importID[i], ClockSkew: b.clockSkew[i], KafkaPartition: b.partition[i],
-		KafkaOffset: b.offset[i],
+		KafkaOffset: b.offset[i], UnknownFields: []byte(b.unknown[i]),
 	}
 }

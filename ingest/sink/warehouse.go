@@ -15,7 +15,7 @@ import (
 // columns are the columns of events_raw, in the order append fills them.
 const columns = "event_id, schema_version, profile_id, title_id, playable_id, play_id, type, occurred_at, received_at, " +
 	"session_id, device_class, country, surface, autoplay, position_ms, watched_ms, duration_ms, query, request_id, row, " +
-	"rank, seen_title_ids, import_id, clock_skew, kafka_partition, kafka_offset"
+	"rank, seen_title_ids, import_id, clock_skew, kafka_partition, kafka_offset, unknown_fields"
 
 // Warehouse writes ranges into the table events_raw.
 type Warehouse struct {
@@ -63,6 +63,7 @@ func (b *Batch) appendTo(insert driver.Batch) error {
 		b.eventID, b.schemaVersion, b.profileID, b.titleID, b.playableID, b.playID, b.eventType, times(b.occurredAt),
 		times(b.receivedAt), b.sessionID, b.deviceClass, b.country, b.surface, b.autoplay, b.positionMS, b.watchedMS,
 		b.durationMS, b.query, b.requestID, b.row, b.rank, b.seen, b.importID, b.clockSkew, b.partition, b.offset,
+		b.unknown,
 	} {
 		if err := insert.Column(i).Append(values); err != nil {
 			return fmt.Errorf("column %s: %w", names[i], err)

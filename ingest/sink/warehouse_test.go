@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"marquee/features/warehouse"
 	"marquee/ingest/events"
 	"marquee/internal/native"
@@ -53,6 +55,8 @@ func TestBothSinksHoldTheSame(t *testing.T) {
 			e.Row, e.Rank, e.SeenTitleIds = nil, nil, nil
 		case 1:
 			e.ClockSkew, e.ImportId, e.PlayableId = -7, "import", "épisode"
+		case 2:
+			e.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 900, protowire.VarintType), uint64(i)))
 		}
 	}
 	r := rangeOf(1, 50, 50+n-1)
@@ -85,7 +89,7 @@ func TestBothSinksHoldTheSame(t *testing.T) {
 		if err := rows.Scan(&id, &version, &got.ProfileID, &got.TitleID, &got.PlayableID, &got.PlayID, &got.Type, &occurred, &received,
 			&got.SessionID, &got.DeviceClass, &got.Country, &got.Surface, &got.Autoplay, &got.PositionMS, &got.WatchedMS, &got.DurationMS,
 			&got.Query, &got.RequestID, &got.Row, &got.Rank, &got.SeenTitleIDs, &got.ImportID, &got.ClockSkew, &got.KafkaPartition,
-			&got.KafkaOffset); err != nil {
+			&got.KafkaOffset, &got.UnknownFields); err != nil {
 			t.Fatal(err)
 		}
 		got.EventID, got.SchemaVersion, got.OccurredAt, got.ReceivedAt = id, uint32(version), occurred.UnixMicro(), received.UnixMicro()

@@ -915,7 +915,7 @@ var File_ingest_v1_ingest_proto protoreflect.FileDescriptor
 
 const file_ingest_v1_ingest_proto_rawDesc = "" +
 	"\n" +
-	"\x16ingest/v1/ingest.proto\x12\x11marquee.ingest.v1\x1a\x1bbuf/validate/validate.proto\"\xd8\f\n" +
+	"\x16ingest/v1/ingest.proto\x12\x11marquee.ingest.v1\x1a\x1bbuf/validate/validate.proto\"\xe0\f\n" +
 	"\n" +
 	"WatchEvent\x12g\n" +
 	"\bevent_id\x18\x01 \x01(\tBL\xbaHIrG2E^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$R\aeventId\x121\n" +
@@ -963,7 +963,7 @@ const file_ingest_v1_ingest_proto_rawDesc = "" +
 	"\x1awatch_event.seen_title_ids\x122seen_title_ids is required when type is slate_seen\x1a1this.type != 11 || this.seen_title_ids.size() > 0\x1a\x89\x01\n" +
 	"\x13watch_event.play_id\x12Aplay_id is required when type is play_start, progress or play_end\x1a/!(this.type in [1, 2, 3]) || this.play_id != ''B\x06\n" +
 	"\x04_rowB\a\n" +
-	"\x05_rank\"@\n" +
+	"\x05_rankJ\x06\b\xe8\a\x10\xe9\a\"@\n" +
 	"\bPosition\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\"Y\n" +

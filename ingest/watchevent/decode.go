@@ -15,13 +15,15 @@ import (
 var errInvalidUTF8 = errors.New("is not valid UTF-8")
 
 // Decoder reads WatchEvents from their wire form without allocating: the event and its strings live in the decoder and
-// in the record. It accepts and refuses what proto.Unmarshal does (a fuzz test says so) but drops unknown fields.
+// in the record, its unknown fields too. It accepts, refuses and keeps what proto.Unmarshal does: a fuzz test says so.
 //
 // A Decoder is for one goroutine.
 type Decoder struct {
 	event     ingestv1.WatchEvent
 	row, rank uint32
 	seen      []string
+	// unknown are the fields that this release does not know, as they came.
+	unknown []byte
 }
 
 // Decode reads one event. What it returns is valid until the next call, and its strings alias data: copy what outlives
@@ -36,12 +38,18 @@ func (d *Decoder) Decode(data []byte) (*ingestv1.WatchEvent, error) {
 		if num > protowire.MaxValidNumber {
 			return nil, fmt.Errorf("not a protobuf message: field number %d is out of range", num)
 		}
-		data = data[n:]
-		n, err := d.field(num, typ, data)
+		tag := n
+		n, known, err := d.field(num, typ, data[tag:])
 		if err != nil {
 			return nil, err
 		}
-		data = data[n:]
+		if !known {
+			d.unknown = append(d.unknown, data[:tag+n]...)
+		}
+		data = data[tag+n:]
+	}
+	if len(d.unknown) > 0 {
+		d.event.ProtoReflect().SetUnknown(d.unknown)
 	}
 	if len(d.seen) > 0 {
 		d.event.SeenTitleIds = d.seen
@@ -56,34 +64,39 @@ func (d *Decoder) reset() {
 	e.Surface, e.Autoplay, e.PositionMs, e.WatchedMs, e.DurationMs = "", false, 0, 0, 0
 	e.Query, e.RequestId, e.Row, e.Rank, e.SeenTitleIds, e.ImportId, e.ClockSkew = "", "", nil, nil, nil, "", 0
 	d.seen = d.seen[:0]
+	if len(d.unknown) > 0 {
+		e.ProtoReflect().SetUnknown(nil)
+		d.unknown = d.unknown[:0]
+	}
 }
 
-// field reads one field's value and returns its length. A known field of another wire type is an unknown field.
-func (d *Decoder) field(num protowire.Number, typ protowire.Type, data []byte) (int, error) {
+// field reads one field's value and returns its length and whether it was known. A known field of another wire type is an
+// unknown field.
+func (d *Decoder) field(num protowire.Number, typ protowire.Type, data []byte) (n int, known bool, err error) {
 	switch typ {
 	case protowire.BytesType:
 		value, n := protowire.ConsumeBytes(data)
 		if n < 0 {
-			return 0, fmt.Errorf("field %d: %w", num, protowire.ParseError(n))
+			return 0, false, fmt.Errorf("field %d: %w", num, protowire.ParseError(n))
 		}
-		return n, d.text(num, value)
+		known, err := d.text(num, value)
+		return n, known, err
 	case protowire.VarintType:
 		value, n := protowire.ConsumeVarint(data)
 		if n < 0 {
-			return 0, fmt.Errorf("field %d: %w", num, protowire.ParseError(n))
+			return 0, false, fmt.Errorf("field %d: %w", num, protowire.ParseError(n))
 		}
-		d.number(num, value)
-		return n, nil
+		return n, d.number(num, value), nil
 	default:
 		n := protowire.ConsumeFieldValue(num, typ, data)
 		if n < 0 {
-			return 0, fmt.Errorf("field %d: %w", num, protowire.ParseError(n))
+			return 0, false, fmt.Errorf("field %d: %w", num, protowire.ParseError(n))
 		}
-		return n, nil
+		return n, false, nil
 	}
 }
 
-func (d *Decoder) text(num protowire.Number, value []byte) error {
+func (d *Decoder) text(num protowire.Number, value []byte) (known bool, err error) {
 	e := &d.event
 	var to *string
 	switch num {
@@ -113,16 +126,16 @@ func (d *Decoder) text(num protowire.Number, value []byte) error {
 	case 23:
 		to = &e.ImportId
 	default:
-		return nil
+		return false, nil
 	}
 	if !utf8.Valid(value) {
-		return fmt.Errorf("field %d %w", num, errInvalidUTF8)
+		return true, fmt.Errorf("field %d %w", num, errInvalidUTF8)
 	}
 	*to = unsafe.String(unsafe.SliceData(value), len(value))
-	return nil
+	return true, nil
 }
 
-func (d *Decoder) number(num protowire.Number, value uint64) {
+func (d *Decoder) number(num protowire.Number, value uint64) (known bool) {
 	e := &d.event
 	switch num {
 	case 2:
@@ -151,5 +164,8 @@ func (d *Decoder) number(num protowire.Number, value uint64) {
 		e.Rank = &d.rank
 	case 24:
 		e.ClockSkew = int64(value)
+	default:
+		return false
 	}
+	return true
 }

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protojson"
-
 	ingestv1 "marquee/ingest/v1"
 )
 
@@ -75,9 +73,8 @@ func (d *Decoder) parse(r Record) (*ingestv1.WatchEvent, *Refusal) {
 		}
 		return e, nil
 	case ingestv1.ContentTypeJSON:
-		e := new(ingestv1.WatchEvent)
-		// A newer client's fields are no mistake.
-		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(r.Value, e); err != nil {
+		e, err := fromJSON(r.Value)
+		if err != nil {
 			return nil, &Refusal{ReasonNotJSON, err.Error()}
 		}
 		return e, nil
