@@ -47,6 +47,9 @@ type Config struct {
 	// RevokeTimeout is how long a partition that moves to another consumer waits for its range in flight; then the range
 	// is abandoned and the next owner finishes it.
 	RevokeTimeout time.Duration `koanf:"revoke_timeout"`
+	// SessionTimeout is how long the group waits for a consumer that fell silent before it gives its partitions to others:
+	// how long a crash stops some partitions, where another process runs.
+	SessionTimeout time.Duration `koanf:"session_timeout"`
 	// LedgerRetention is how long finished ranges stay in the ledger.
 	LedgerRetention time.Duration `koanf:"ledger_retention"`
 }
@@ -68,6 +71,7 @@ func DefaultConfig() Config {
 		BufferBytes:         128 << 20,
 		SinkTimeout:         30 * time.Second,
 		RevokeTimeout:       10 * time.Second,
+		SessionTimeout:      15 * time.Second,
 		LedgerRetention:     7 * 24 * time.Hour,
 	}
 }
@@ -88,6 +92,7 @@ func (c Config) Validate() error {
 		between("buffer_bytes", c.BufferBytes, c.BatchBytes, 64<<30),
 		between("sink_timeout", c.SinkTimeout, time.Second, time.Hour),
 		between("revoke_timeout", c.RevokeTimeout, 0, 50*time.Second),
+		between("session_timeout", c.SessionTimeout, time.Second, 5*time.Minute),
 		between("ledger_retention", c.LedgerRetention, time.Hour, 3650*day),
 	}
 	if c.Replication != -1 && (c.Replication < 1 || c.Replication > 15) {

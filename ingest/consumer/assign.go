@@ -5,14 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"marquee/ingest/events"
 	"marquee/ingest/ledger"
 	"marquee/internal/logid"
 )
@@ -169,10 +166,8 @@ func (m *Module) claim(ctx context.Context, log logid.Log, partition int32, star
 	}
 	// From here on everything is a position.
 	start, end = start+owner.Base(), end+owner.Base()
-	if owner.Epoch() == 1 {
-		if next, err = m.adoptLake(ctx, owner, partition, next); err != nil {
-			return nil, err
-		}
+	if next, open, err = m.catchUpWithLake(ctx, owner, partition, next, open, start); err != nil {
+		return nil, err
 	}
 	if next > end {
 		return nil, &refusedError{fmt.Errorf(
@@ -213,27 +208,6 @@ func (m *Module) loseWhole(ctx context.Context, owner *ledger.Owner, open *ledge
 func (m *Module) lostRecords(partition int32, first, last int64) {
 	m.metrics.lost.Add(float64(last - first + 1))
 	m.log.Error("the broker removed records before they were stored: raise ingest.retention", "partition", partition, "first", first, "last", last)
-}
-
-// adoptLake lets a ledger that has never seen a partition continue after what the lake has of it: the database was lost
-// or set up anew, and cutting other ranges over the same offsets would put events into the lake twice.
-func (m *Module) adoptLake(ctx context.Context, owner *ledger.Owner, partition int32, next int64) (int64, error) {
-	prefix := fmt.Sprintf("%sp%d-", events.ManifestPrefix, partition)
-	after := next
-	for o, err := range m.deps.Lake.List(ctx, prefix) {
-		if err != nil {
-			return 0, err
-		}
-		_, last, ok := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(o.Key, prefix), ".json"), "-")
-		if n, err := strconv.ParseInt(last, 10, 64); ok && err == nil && n >= after {
-			after = n + 1
-		}
-	}
-	if after == next {
-		return next, nil
-	}
-	m.log.Warn("the ledger is new but the lake is not: continuing after what the lake has", "partition", partition, "offset", after)
-	return after, owner.Skip(ctx, next, after)
 }
 
 // drop stops a partition's worker, if there is one, without waiting for its range.

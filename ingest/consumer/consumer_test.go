@@ -340,3 +340,35 @@ func TestDrainToSaysWhatIsMissing(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestALedgerFromAnOlderCopyContinuesAfterTheLake takes the ledger back to where it was before some of the ranges, as a
+// restored copy of the database would. The last range of each partition is taken out of the warehouse too: the lake may
+// be one range ahead of it.
+func TestALedgerFromAnOlderCopyContinuesAfterTheLake(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.BatchEvents = 50
+	m := w.start(w.module())
+	w.publish(0, 2000)
+	w.caughtUp(m)
+	w.stop(m)
+	for p := range int32(partitions) {
+		ranges, err := m.Ledger().Ranges(t.Context(), topic, p)
+		if err != nil || len(ranges) < 3 {
+			t.Fatalf("%d ranges (%v)", len(ranges), err)
+		}
+		w.warehouse.forget(ranges[len(ranges)-1].String())
+		back := ranges[len(ranges)/2]
+		for _, statement := range []string{
+			"UPDATE ingest_partitions SET next_offset = ? WHERE partition_no = ?", "DELETE FROM ingest_ranges WHERE first_offset >= ? AND partition_no = ?",
+		} {
+			if _, err := w.db.ExecContext(t.Context(), statement, back.First, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	m = w.start(w.module())
+	w.publish(2000, 500)
+	w.caughtUp(m)
+	w.stop(m)
+	w.checkEvents()
+}

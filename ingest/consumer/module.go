@@ -142,6 +142,8 @@ func (m *Module) Start(ctx context.Context) error {
 		// Control records are offsets too: a range must cover them.
 		kgo.KeepControlRecords(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.SessionTimeout(m.cfg.SessionTimeout),
+		kgo.HeartbeatInterval(m.cfg.SessionTimeout/5),
 		kgo.AutoCommitMarks(),
 		kgo.AutoCommitInterval(commitInterval),
 		kgo.FetchMaxBytes(int32(min(m.cfg.BufferBytes, 32<<20))),

@@ -16,6 +16,7 @@ import (
 	"marquee/ingest/sink"
 	ingestv1 "marquee/ingest/v1"
 	"marquee/ingest/watchevent"
+	"marquee/internal/crashpoint"
 	"marquee/internal/lake"
 )
 
@@ -266,6 +267,7 @@ func contentType(r *kgo.Record) string {
 
 // cut fixes what was gathered as the next range, and writes it.
 func (w *worker) cut() error {
+	crashpoint.At(crashpoint.LedgerBefore)
 	var r ledger.Range
 	err := w.retry("ledger", func(ctx context.Context) error {
 		var err error
@@ -275,6 +277,7 @@ func (w *worker) cut() error {
 	if err != nil {
 		return err
 	}
+	crashpoint.At(crashpoint.LedgerFixed)
 	w.open = &r
 	return w.write(r)
 }
@@ -294,10 +297,12 @@ func (w *worker) write(r ledger.Range) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
+	crashpoint.At(crashpoint.CommitBefore)
 	w.open = nil
 	w.next = r.Last + 1
 	w.position = max(w.position, w.next)
 	w.m.client.MarkCommitOffsets(map[string]map[int32]kgo.EpochOffset{topic: {w.partition: {Epoch: -1, Offset: w.next - w.base}}})
+	crashpoint.At(crashpoint.CommitMarked)
 	w.observe(started)
 	w.m.release(c.bytes)
 	c.reset()
@@ -311,18 +316,28 @@ func (c *gathering) reset() {
 
 // writeWarehouse also sends the range's dead letters: the range counts as in the warehouse when both are done.
 func (w *worker) writeWarehouse(r ledger.Range, c *gathering) error {
+	crashpoint.At(crashpoint.WarehouseBefore)
 	if err := w.retry("dead_letters", func(ctx context.Context) error { return w.m.sendDead(ctx, c.dead) }); err != nil {
 		return err
 	}
 	if err := w.retry("warehouse", func(ctx context.Context) error { return w.m.warehouse.Write(ctx, r, c.batch) }); err != nil {
 		return err
 	}
-	return w.retry("ledger", func(ctx context.Context) error {
+	crashpoint.At(crashpoint.WarehouseDone)
+	err := w.retry("ledger", func(ctx context.Context) error {
 		return w.owner.InWarehouse(ctx, r, int64(c.batch.Len()), c.batch.Dead())
 	})
+	crashpoint.At(crashpoint.WarehouseMarked)
+	return err
 }
 
 func (w *worker) writeLake(r ledger.Range, c *gathering) error {
+	if crashpoint.OutOfOrder() {
+		if err := w.retry("ledger", func(ctx context.Context) error { return w.owner.InLake(ctx, r, nil) }); err != nil {
+			return err
+		}
+	}
+	crashpoint.At(crashpoint.LakeBefore)
 	var files []lake.FileInfo
 	err := w.retry("lake", func(ctx context.Context) error {
 		var err error
@@ -332,7 +347,10 @@ func (w *worker) writeLake(r ledger.Range, c *gathering) error {
 	if err != nil {
 		return err
 	}
-	return w.retry("ledger", func(ctx context.Context) error { return w.owner.InLake(ctx, r, files) })
+	crashpoint.At(crashpoint.LakeDone)
+	err = w.retry("ledger", func(ctx context.Context) error { return w.owner.InLake(ctx, r, files) })
+	crashpoint.At(crashpoint.LakeMarked)
+	return err
 }
 
 // observe feeds the metrics about a range that is done.

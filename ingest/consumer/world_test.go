@@ -158,8 +158,8 @@ func (w *world) caughtUp(m *Module) {
 	}
 }
 
-// check compares what was acknowledged with what is in both sinks, and that ranges follow each other.
-func (w *world) check(m *Module) {
+// checkEvents compares what was acknowledged with what is in both sinks.
+func (w *world) checkEvents() {
 	w.t.Helper()
 	set, err := events.Open(w.t.Context(), w.lake)
 	if err != nil {
@@ -186,6 +186,12 @@ func (w *world) check(m *Module) {
 	if gaps := set.Gaps(); len(gaps) > 0 {
 		w.t.Errorf("gaps in the lake: %v", gaps)
 	}
+}
+
+// check is checkEvents, and that ranges follow each other.
+func (w *world) check(m *Module) {
+	w.t.Helper()
+	w.checkEvents()
 	for p := range int32(partitions) {
 		ranges, err := m.Ledger().Ranges(w.t.Context(), topic, p)
 		if err != nil {
@@ -268,6 +274,12 @@ func (w *recorder) ids() map[string]bool {
 		}
 	}
 	return ids
+}
+
+func (w *recorder) forget(r string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.ranges, r)
 }
 
 func (w *recorder) rangesCut() map[string]int {

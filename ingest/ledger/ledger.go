@@ -312,6 +312,46 @@ func (o *Owner) Skip(ctx context.Context, from, to int64) error {
 	return nil
 }
 
+// Advance moves a partition whose ledger is behind the lake to after the lake's last range. An open range is done then: the
+// lake has it and others after it. With reopen, the last range itself is open, in the lake, to be brought into the
+// warehouse (again).
+func (o *Owner) Advance(ctx context.Context, from int64, last Range, reopen bool) error {
+	files := last.Files
+	if files == nil {
+		files = []lake.FileInfo{}
+	}
+	text, err := json.Marshal(files)
+	if err != nil {
+		return fmt.Errorf("encode the files of range %s: %w", last, err)
+	}
+	now := o.ledger.now().UnixMicro()
+	err = o.ledger.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		moved, err := affected(tx.NewUpdate().Model((*partitionRow)(nil)).Set("next_offset = ?", last.Last+1).Set("updated_at = ?", now).
+			Where("topic = ? AND partition_no = ? AND epoch = ? AND next_offset = ? AND next_offset <= ?", o.topic, o.partition, o.epoch, from, last.Last).
+			Exec(ctx))
+		if err != nil {
+			return err
+		}
+		if !moved {
+			return ErrFenced
+		}
+		_, err = tx.NewUpdate().Model((*rangeRow)(nil)).Set("state = ?", Done).Set("warehouse_done = ?", true).Set("lake_done = ?", true).
+			Set("finished_at = ?", now).Where("topic = ? AND partition_no = ? AND state = ?", o.topic, o.partition, Open).Exec(ctx)
+		if err != nil || !reopen {
+			return err
+		}
+		_, err = tx.NewInsert().Model(&rangeRow{
+			Topic: o.topic, PartitionNo: o.partition, FirstOffset: last.First, LastOffset: last.Last, Epoch: last.Epoch, State: Open,
+			LakeDone: true, Files: string(text), OpenedAt: now,
+		}).Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("move partition %d of %s on to %s in the ledger: %w", o.partition, o.topic, last, err)
+	}
+	return nil
+}
+
 func affected(res sql.Result, err error) (bool, error) {
 	if err != nil {
 		return false, err

@@ -13,6 +13,7 @@ import (
 	"marquee/ingest/events"
 	"marquee/ingest/ledger"
 	ingestv1 "marquee/ingest/v1"
+	"marquee/internal/crashpoint"
 	"marquee/internal/lake"
 )
 
@@ -67,6 +68,7 @@ func (s *Lake) Write(ctx context.Context, r ledger.Range, b *Batch) ([]lake.File
 		}
 		m.Files = append(m.Files, events.File{FileInfo: info, Rows: int64(len(day.rows))})
 	}
+	crashpoint.At(crashpoint.LakeFiles)
 	content, err := m.Encode()
 	if err != nil {
 		return nil, err
