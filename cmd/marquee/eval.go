@@ -18,6 +18,7 @@ import (
 )
 
 type evalCommands struct {
+	Offline   evalOfflineCommand   `cmd:"" help:"Measure models on this deployment's own history, beside popularity and item-kNN."`
 	Benchmark evalBenchmarkCommand `cmd:"" help:"Measure a model on a published split."`
 }
 

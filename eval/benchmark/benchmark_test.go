@@ -192,6 +192,44 @@ func TestARunMeasuresSeedsAndBaselines(t *testing.T) {
 	}
 }
 
+// step scores user by user from a table, so that what a study must find is known.
+func step(scores map[uint32][]float32) func(context.Context, *Benchmark, uint64) (judge.Scorer, error) {
+	return func(context.Context, *Benchmark, uint64) (judge.Scorer, error) {
+		return judge.Func(func(user uint32, out []float32) error { copy(out, scores[user]); return nil }), nil
+	}
+}
+
+func TestAStudyComparesEachPairOnce(t *testing.T) {
+	b, err := Load("lightgcn", folder(t, small("lightgcn")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := map[uint32][]float32{0: {3, 0, 0, 4}, 1: {0, 9, 0, 1}}
+	bad := map[uint32][]float32{0: {-3, 0, 0, -4}, 1: {0, -9, 0, 1}}
+	models := []Model{{Name: "a", Fit: step(bad)}, {Name: "b", Fit: step(bad)}, {Name: "c", Fit: step(good)}}
+	b.Cutoffs = []int{1}
+	s, err := RunStudy(t.Context(), b, models, []string{"a", "b", "absent"}, "ndcg@1", Options{Seeds: []uint64{1}, Resamples: 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Results[0].Against) != 0 || len(s.Results[1].Against) != 1 || len(s.Results[2].Against) != 2 {
+		t.Fatalf("%+v", s.Results)
+	}
+	d := s.Results[2].Against[0]
+	if d.Reference != "a" || d.Mean != 0.5 || d.P != 1 || d.PHolm != 1 {
+		t.Errorf("%+v", d) // User 0 has two titles left, both relevant: all do alike. One difference proves nothing.
+	}
+	if same := s.Results[1].Against[0]; same.Mean != 0 || same.P != 1 || same.Effect != 0 {
+		t.Errorf("%+v", same)
+	}
+	if i := s.Results[2].Interval; i.Mean != 1 || i.Low != 1 {
+		t.Errorf("%+v", i)
+	}
+	if _, err := RunStudy(t.Context(), b, models, nil, "ndcg@7", Options{Seeds: []uint64{1}, Resamples: 200}); err == nil {
+		t.Error("a study by a metric that is not taken was accepted")
+	}
+}
+
 func FuzzLoad(f *testing.F) {
 	for _, format := range Formats() {
 		files := small(format)

@@ -110,7 +110,7 @@ func TestMatrix(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.Flags[1], x.Flags[2], x.Flags[3] = dataset.Abandoned, dataset.Disliked, dataset.Abandoned
-	m := matrix(x)
+	m := Matrix(x)
 	if v := m.Values; v[0] != 1 || v[1] >= 0 || v[2] >= v[1] || v[3] != .5 {
 		t.Errorf("values %v", v)
 	}

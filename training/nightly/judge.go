@@ -82,7 +82,7 @@ func (p *Pipeline) evaluate(ctx context.Context, whole, train Snapshot, incumben
 
 // retrain fits a recipe to the split's train side and measures it.
 func (p *Pipeline) retrain(ctx context.Context, e *evaluation, name string, h *Holdout, s *dataset.Split, r Recipe) (*Result, error) {
-	m, err := als.Train(ctx, matrix(s.Train), r.ALS, als.Options{Progress: p.alsProgress("evaluate " + name)})
+	m, err := als.Train(ctx, Matrix(s.Train), r.ALS, als.Options{Progress: p.alsProgress("evaluate " + name)})
 	if err != nil {
 		return nil, err
 	}

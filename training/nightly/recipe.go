@@ -58,8 +58,8 @@ func (r Recipe) comparable() Recipe {
 	return r
 }
 
-// matrix is what ALS trains on: strengths, with what was abandoned or disliked held against the title.
-func matrix(x *dataset.Interactions) *sparse.CSR {
+// Matrix is what ALS trains on: strengths, with what was abandoned or disliked held against the title.
+func Matrix(x *dataset.Interactions) *sparse.CSR {
 	m := *x.ByProfile
 	m.Values = make([]float32, len(x.ByProfile.Values))
 	for i, v := range x.ByProfile.Values {

@@ -90,7 +90,7 @@ type ReleaseOptions struct {
 // BuildRelease trains on all of x and writes the bundle into the staging folder. It returns the bundle's folder. The same
 // data, recipe and metrics give the same bundle id.
 func BuildRelease(ctx context.Context, x *dataset.Interactions, r Recipe, o ReleaseOptions) (string, model.Manifest, error) {
-	m, err := als.Train(ctx, matrix(x), r.ALS, als.Options{Progress: o.Progress})
+	m, err := als.Train(ctx, Matrix(x), r.ALS, als.Options{Progress: o.Progress})
 	if err != nil {
 		return "", model.Manifest{}, err
 	}

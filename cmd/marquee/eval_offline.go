@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"marquee/eval/benchmark"
+	"marquee/eval/metric"
+	"marquee/eval/metric/judge"
+	"marquee/eval/report"
+	"marquee/training/dataset"
+	"marquee/training/nightly"
+)
+
+type evalOfflineCommand struct {
+	AsOf   asOf     `help:"An RFC 3339 instant, or max-event for the time of the last event; the wall clock when not given." placeholder:"T"`
+	Cut    float64  `default:"0.9" help:"Share of the events, in order of time, that come before the cut."`
+	Models []string `name:"model" default:"random,popular,popular_decayed,knn,als" help:"Models to measure." placeholder:"NAME"`
+	Format string   `default:"text" enum:"text,markdown,latex" help:"Table format: text, markdown or latex."`
+	JSON   bool     `help:"Print JSON."`
+}
+
+// Run measures models on the deployment's own history, cut at one instant for everybody.
+func (o evalOfflineCommand) Run(c *console) (err error) {
+	if !(o.Cut > 0 && o.Cut < 1) {
+		return fmt.Errorf("--cut must be between 0 and 1, is %g", o.Cut)
+	}
+	e, err := c.open(beside)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	models, err := o.models(e)
+	if err != nil {
+		return err
+	}
+	split, err := o.split(c, e)
+	if err != nil {
+		return err
+	}
+	data := offlineBenchmark(split, fmt.Sprintf("gt-%g", o.Cut*100))
+	var list []benchmark.Model
+	for _, m := range models {
+		list = append(list, benchmark.Model{Name: m.name, Seeded: true, Fit: func(ctx context.Context, b *benchmark.Benchmark, seed uint64) (judge.Scorer, error) {
+			return m.fit(ctx, split, b, seed)
+		}})
+	}
+	study, err := benchmark.RunStudy(c.ctx, data, list, []string{"popular", "popular_decayed", "knn"}, "ndcg@10", benchmark.Options{
+		Seeds: []uint64{1}, Resamples: 2000, Progress: func(what string) { e.log.Info("measuring", "model", what) },
+	})
+	if err != nil {
+		return err
+	}
+	study.CutAt = time.UnixMicro(split.CutAt).UTC()
+	if o.JSON {
+		return printJSON(c.stdout, study)
+	}
+	return studyTable(study).Write(c.stdout, o.Format)
+}
+
+// split builds the history as of the instant and as of the cut: what trains knows nothing of what came after.
+func (o evalOfflineCommand) split(c *console, e *engines) (*dataset.Split, error) {
+	b := e.builder()
+	at, err := o.AsOf.instant(func() (time.Time, error) { return b.MaxEvent(c.ctx) })
+	if err != nil {
+		return nil, err
+	}
+	cut, err := b.EventTime(c.ctx, at, o.Cut)
+	if err != nil {
+		return nil, err
+	}
+	whole, err := snapshots{b}.BuildAsOf(c.ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	train, err := snapshots{b}.BuildAsOf(c.ctx, cut)
+	if err != nil {
+		return nil, err
+	}
+	x, err := dataset.Load(c.ctx, e.lake, whole.ID)
+	if err != nil {
+		return nil, err
+	}
+	t, err := dataset.Load(c.ctx, e.lake, train.ID)
+	if err != nil {
+		return nil, err
+	}
+	return dataset.SplitAt(x, t, dataset.MinTrain)
+}
+
+func offlineBenchmark(s *dataset.Split, protocol string) *benchmark.Benchmark {
+	m := nightly.Matrix(s.Train)
+	h := &judge.Holdout{Train: m, Users: s.Profiles}
+	for _, u := range s.Profiles {
+		relevant, _ := s.Test.Row(int(u))
+		h.Relevant = append(h.Relevant, relevant)
+	}
+	return &benchmark.Benchmark{Format: protocol, Fit: m, Holdout: h, Cutoffs: []int{10, 20}}
+}
+
+// offlineModel is a model that may use what a lake knows besides who met what: when.
+type offlineModel struct {
+	name string
+	fit  func(ctx context.Context, s *dataset.Split, b *benchmark.Benchmark, seed uint64) (judge.Scorer, error)
+}
+
+func (o evalOfflineCommand) models(e *engines) ([]offlineModel, error) {
+	plain := func(m benchmark.Model) func(context.Context, *dataset.Split, *benchmark.Benchmark, uint64) (judge.Scorer, error) {
+		return func(ctx context.Context, _ *dataset.Split, b *benchmark.Benchmark, seed uint64) (judge.Scorer, error) {
+			return m.Fit(ctx, b, seed)
+		}
+	}
+	known := []offlineModel{
+		{"random", plain(benchmark.Model{Fit: fitRandom})},
+		{"popular", func(_ context.Context, s *dataset.Split, _ *benchmark.Benchmark, _ uint64) (judge.Scorer, error) {
+			return judge.Constant(s.Train.Popularity()), nil
+		}},
+		{"popular_decayed", fitDecayed},
+		{"knn", plain(benchmark.Model{Fit: fitKNN})},
+		{"als", plain(benchmark.Model{Fit: fitALS(e.settings.Training.ALS)})},
+	}
+	var out []offlineModel
+	for _, name := range o.Models {
+		i := slices.IndexFunc(known, func(m offlineModel) bool { return m.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no model %q; there are random, popular, popular_decayed, knn and als", name)
+		}
+		out = append(out, known[i])
+	}
+	return out, nil
+}
+
+// fitDecayed weighs events by age with the half-life that does best on the last tenth of what trains.
+func fitDecayed(ctx context.Context, s *dataset.Split, _ *benchmark.Benchmark, _ uint64) (judge.Scorer, error) {
+	const day = 24 * time.Hour
+	inner, err := dataset.SplitGlobalTime(s.Train, 0.9, dataset.MinTrain)
+	if err != nil {
+		return nil, fmt.Errorf("cut a validation from what trains: %w", err)
+	}
+	best, bestNDCG := 30*day, -1.0
+	for _, halfLife := range []time.Duration{day, 3 * day, 7 * day, 14 * day, 30 * day, 90 * day, 365 * day} {
+		r, err := judge.Judge(ctx, offlineBenchmark(inner, "").Holdout, judge.Constant(inner.Train.DecayedPopularity(inner.CutAt, halfLife)),
+			judge.Options{Cutoffs: []int{10}, Ties: metric.Worst})
+		if err != nil {
+			return nil, fmt.Errorf("choose a half-life: %w", err)
+		}
+		if ndcg := r.Means["ndcg@10"]; ndcg > bestNDCG {
+			best, bestNDCG = halfLife, ndcg
+		}
+	}
+	return judge.Constant(s.Train.DecayedPopularity(s.CutAt, best)), nil
+}
+
+func studyTable(s *benchmark.Study) report.Table {
+	t := report.Table{
+		Title: fmt.Sprintf("protocol %s, cut at %s: %d profiles judged, %d titles, %d interactions to learn from; split %.12s",
+			s.Protocol, s.CutAt.Format(time.RFC3339), s.Users, s.Titles, s.Train, s.SplitHash),
+		Header: []string{"model", "ndcg@10", "95% interval", "recall@10", "recall@20", "hit_rate@10", "mrr@10", "coverage@10"},
+	}
+	for _, r := range s.Results {
+		row := []string{r.Model, fmt.Sprintf("%.4f", r.Metrics["ndcg@10"]), fmt.Sprintf("%.4f to %.4f", r.Interval.Low, r.Interval.High)}
+		for _, name := range t.Header[3:] {
+			row = append(row, fmt.Sprintf("%.4f", r.Metrics[name]))
+		}
+		t.Rows = append(t.Rows, row)
+		for _, d := range r.Against {
+			t.Notes = append(t.Notes, fmt.Sprintf("%s - %s: %+.4f (%+.4f to %+.4f), p %.4f, %.4f after Holm; effect %+.2f",
+				r.Model, d.Reference, d.Mean, d.Low, d.High, d.P, d.PHolm, d.Effect))
+		}
+		for _, f := range r.Findings {
+			t.Notes = append(t.Notes, fmt.Sprintf("%s: %s: %s", r.Model, f.Name, f.Detail))
+		}
+	}
+	return t
+}
