@@ -3,6 +3,8 @@ package features
 import (
 	"errors"
 	"fmt"
+
+	"marquee/features/quality"
 )
 
 // Config is the module's configuration.
@@ -11,11 +13,13 @@ type Config struct {
 	PartRows int64 `koanf:"part_rows"`
 	// PartBytes bounds one Parquet part in bytes before encoding; 1 MiB to 4 GiB.
 	PartBytes int64 `koanf:"part_bytes"`
+	// Quality decides which days of events are fit to train on.
+	Quality quality.Config `koanf:"quality"`
 }
 
 // DefaultConfig returns the configuration used where none is given.
 func DefaultConfig() Config {
-	return Config{PartRows: defaultPartRows, PartBytes: defaultPartBytes}
+	return Config{PartRows: defaultPartRows, PartBytes: defaultPartBytes, Quality: quality.DefaultConfig()}
 }
 
 // Validate returns an error naming every setting that is wrong, and what would be right.
@@ -28,5 +32,5 @@ func (c Config) Validate() error {
 	}
 	check("part_rows", c.PartRows, 1000, 100_000_000)
 	check("part_bytes", c.PartBytes, 1<<20, 4<<30)
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Quality.Validate())...)
 }

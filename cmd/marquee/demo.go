@@ -120,7 +120,7 @@ func (d demoCommand) run(c *console, svc *service, world *simulator.World) error
 		return err
 	}
 	fmt.Fprintf(c.stderr, "3 of 4  nightly: features, train, evaluate, gate, publish\n")
-	if s.Nightly, err = e.nightly(c, time.Now().UTC()); err != nil {
+	if s.Nightly, err = e.nightly(c, time.Now().UTC(), nightly.Acceptance{}); err != nil {
 		return err
 	}
 	if !s.Nightly.Promoted {

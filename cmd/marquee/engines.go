@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	catalogv1 "marquee/catalog/v1"
+	"marquee/features/quality"
 	"marquee/features/warehouse"
 	"marquee/ingest/broker"
 	"marquee/internal/datadir"
@@ -36,6 +37,7 @@ type engines struct {
 	models    *lake.Lake
 	db        *db.DB
 	registry  *registry.Registry
+	quality   *quality.Checker
 }
 
 // guests says whether a command may use the embedded engines of a service that runs on the same data folder.
@@ -106,6 +108,7 @@ func (e *engines) openAll(c *console, g guests) error {
 	if e.warehouse, err = warehouse.Open(c.ctx, s.Warehouse, dir, e.log); err != nil {
 		return err
 	}
+	e.quality = quality.NewChecker(e.warehouse.Conn(), s.Features.Quality, e.metrics)
 	return e.warehouse.Migrate(c.ctx)
 }
 

@@ -17,6 +17,7 @@ type featuresCommands struct {
 	Build featuresBuildCommand `cmd:"" help:"Build feature sets as of an instant; sets that are there already stay."`
 	List  featuresListCommand  `cmd:"" help:"List the snapshots in the lake."`
 	Show  featuresShowCommand  `cmd:"" help:"Show a set: its SQL and its newest snapshot."`
+	Check featuresCheckCommand `cmd:"" help:"Check the data as nightly does before it trains: the last 24 hours against the days before."`
 }
 
 // builder builds feature sets on the engines.

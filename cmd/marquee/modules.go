@@ -13,6 +13,7 @@ import (
 	"marquee/catalog/changes"
 	"marquee/catalog/v1/catalogv1connect"
 	"marquee/features"
+	"marquee/features/quality"
 	"marquee/ingest"
 	"marquee/ingest/consumer"
 	"marquee/ingest/v1/ingestv1connect"
@@ -74,7 +75,7 @@ func wire(e *engines, clock state.Clock, names []string) (*wiring, error) {
 			err = w.addIngest()
 		case "features":
 			w.titles = features.NewTitleSync(e.warehouse.Conn(), e, e.log, e.metrics)
-			w.modules = append(w.modules, w.titles)
+			w.modules = append(w.modules, w.titles, quality.NewMonitor(e.quality, clock.Now, e.log))
 		case "recommend":
 			err = w.addServing()
 		}

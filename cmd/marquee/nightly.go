@@ -4,18 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/user"
 	"slices"
 	"strings"
 	"time"
 
+	"marquee/features/quality"
 	"marquee/internal/app"
 	"marquee/serving/state"
 	"marquee/training/nightly"
 )
 
 type nightlyCommand struct {
-	AsOf asOf `help:"An RFC 3339 instant, or max-event for the time of the last event; the wall clock when not given." placeholder:"T"`
-	JSON bool `help:"Print JSON."`
+	AsOf   asOf     `help:"An RFC 3339 instant, or max-event for the time of the last event; the wall clock when not given." placeholder:"T"`
+	Accept []string `help:"Train although this data-quality check fails, or although any does: all. Recorded with the run. Repeatable." placeholder:"CHECK" sep:"none"`
+	Reason string   `help:"Why a failed check is accepted: recorded with it." placeholder:"TEXT"`
+	JSON   bool     `help:"Print JSON."`
 }
 
 // The exit code says what the summary says.
@@ -26,6 +31,10 @@ var (
 
 // Run makes one nightly run and prints what came of it.
 func (n nightlyCommand) Run(c *console) (err error) {
+	accept, err := n.acceptance()
+	if err != nil {
+		return err
+	}
 	e, err := c.open(beside)
 	if err != nil {
 		return err
@@ -41,12 +50,46 @@ func (n nightlyCommand) Run(c *console) (err error) {
 			return err
 		}
 	}
-	summary, err := e.nightly(c, at)
-	// A summary beside an error is of a run that was decided and could not tidy up after itself.
+	summary, err := e.nightly(c, at, accept)
 	if summary == nil {
 		return err
 	}
+	if refused := (*nightly.QualityError)(nil); errors.As(err, &refused) {
+		return errors.Join(n.print(c, summary), err)
+	}
+	// Any other error beside a summary is of a run that was decided and could not tidy up after itself.
 	return errors.Join(err, n.print(c, summary), outcome(summary))
+}
+
+// acceptance is what the flags overrule, in the name of who runs this.
+func (n nightlyCommand) acceptance() (nightly.Acceptance, error) {
+	a := nightly.Acceptance{Checks: n.Accept, Reason: n.Reason}
+	valid := append([]string{nightly.AcceptAll}, quality.Names()...)
+	for _, name := range n.Accept {
+		if !slices.Contains(valid, name) {
+			return a, usageError{fmt.Errorf("there is no data-quality check %q to accept: they are %s", name, strings.Join(valid, ", "))}
+		}
+	}
+	if n.Reason != "" && len(n.Accept) == 0 {
+		return a, usageError{errors.New("--reason says why a check is accepted: give --accept too")}
+	}
+	if len(n.Accept) == 0 {
+		return a, nil
+	}
+	var err error
+	if a.Host, err = os.Hostname(); err != nil {
+		return a, fmt.Errorf("name this machine for the record: %w", err)
+	}
+	a.By = userName()
+	return a, nil
+}
+
+// userName is who runs this process: by name, or where the machine knows none, by number.
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
 }
 
 func (n nightlyCommand) print(c *console, s *nightly.Summary) error {
@@ -67,13 +110,14 @@ func outcome(s *nightly.Summary) error {
 }
 
 // nightly makes one run on open engines.
-func (e *engines) nightly(c *console, at time.Time) (*nightly.Summary, error) {
+func (e *engines) nightly(c *console, at time.Time, accept nightly.Acceptance) (*nightly.Summary, error) {
 	if err := nightly.Migrate(c.ctx, e.db); err != nil {
 		return nil, err
 	}
 	p := &nightly.Pipeline{
 		Config: e.settings.Training.Nightly, Recipe: nightly.Recipe{ALS: e.settings.Training.ALS},
 		DB: e.db, Lake: e.lake, Features: snapshots{e.builder()}, Registry: e.registry.As("nightly"),
+		Quality: qualityGate{e.quality}, Accept: accept,
 		Staging: e.scratch("staging"), Version: buildVersion(), Log: e.log,
 	}
 	var bar *progress
@@ -109,6 +153,10 @@ func (e *engines) drainLog(ctx context.Context) (err error) {
 }
 
 func printSummary(c *console, s *nightly.Summary) error {
+	if s.Bundle == "" {
+		fmt.Fprintf(c.stdout, "refused before training, as of %s: the data failed %d checks\n", s.AsOf.Format(time.RFC3339), len(s.Gate.Reasons))
+		return nil
+	}
 	verdict := "promoted"
 	if !s.Promoted {
 		verdict = "refused"
@@ -117,6 +165,7 @@ func printSummary(c *console, s *nightly.Summary) error {
 	for _, reason := range s.Gate.Reasons {
 		fmt.Fprintf(c.stdout, "  %s\n", reason)
 	}
+	printOverruled(c, s.Quality)
 	fmt.Fprintf(c.stdout, "protocol %s, cut at %s, %d profiles\n\n", s.Protocol, s.CutAt.Format(time.RFC3339), s.Users)
 	var names []string
 	for _, metrics := range s.Metrics {

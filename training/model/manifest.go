@@ -81,7 +81,37 @@ type Manifest struct {
 	Hyperparameters map[string]any `json:"hyperparameters,omitempty"`
 	// Metrics holds, by model ("als", "popular", ...), the metrics measured before release, by name ("ndcg@10").
 	Metrics map[string]map[string]float64 `json:"metrics,omitempty"`
-	Files   map[string]File               `json:"files"`
+	// Quality is what was found of the data before the run, for people.
+	Quality *Quality        `json:"quality,omitempty"`
+	Files   map[string]File `json:"files"`
+}
+
+// Quality says how the data that a model was trained on stood its checks.
+type Quality struct {
+	Checks []QualityCheck `json:"checks"`
+	// Overruled are the checks that failed and were overruled by somebody.
+	Overruled []Overrule `json:"overruled,omitempty"`
+}
+
+// QualityCheck is one check: what was measured, in events or as a share of events, and what was allowed.
+type QualityCheck struct {
+	Name     string  `json:"name"`
+	Status   string  `json:"status"` // passed, failed or not_compared
+	Unit     string  `json:"unit"`   // events or share
+	Measured float64 `json:"measured"`
+	Usual    float64 `json:"usual"`
+	Low      float64 `json:"low"`
+	High     float64 `json:"high"`
+	Note     string  `json:"note,omitempty"`
+}
+
+// Overrule records who let a failed check pass.
+type Overrule struct {
+	Check  string    `json:"check"`
+	By     string    `json:"by"`
+	Host   string    `json:"host"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason,omitempty"`
 }
 
 // ValidID reports whether s can name a bundle: 1 to 100 letters, digits, dots, dashes and underscores, the first a letter or
@@ -166,9 +196,10 @@ func (m Manifest) validate() error {
 }
 
 // makeID derives the bundle's name from the moment it knows the world at and from everything that decides its answers, so that
-// the same training gives the same name. Indexes are left out: a graph built by several threads is another graph each time.
+// the same training gives the same name. Indexes are left out: a graph built by several threads is another graph each time. So is
+// what was found of the data's quality: it decides whether there is a release, not what it answers.
 func (m Manifest) makeID() (string, error) {
-	m.ID, m.Created, m.CodeVersion = "", time.Time{}, ""
+	m.ID, m.Created, m.CodeVersion, m.Quality = "", time.Time{}, "", nil
 	files := map[string]File{}
 	for _, name := range []string{TitlesFile, FactorsFile, GramianFile} {
 		files[name] = m.Files[name]

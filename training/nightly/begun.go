@@ -13,6 +13,7 @@ import (
 	"marquee/features/snapshot"
 	"marquee/internal/db"
 	"marquee/training/dataset"
+	"marquee/training/model"
 )
 
 // goOnWithin is how long after its beginning an interrupted run of the wall clock is gone on with, instead of beginning at the
@@ -24,6 +25,7 @@ type begun struct {
 	asOf     time.Time
 	byClock  bool
 	built    *snapshots
+	quality  *model.Quality
 	at       time.Time
 	goesOn   bool
 	database *db.DB
@@ -43,6 +45,7 @@ type runRow struct {
 	AsOf      int64  `bun:"as_of"`
 	ByClock   bool   `bun:"by_clock"`
 	Snapshots string `bun:"snapshots"`
+	Quality   string `bun:"quality"`
 	BegunAt   int64  `bun:"begun_at"`
 	EndedAt   int64  `bun:"ended_at"`
 }
@@ -78,6 +81,9 @@ func (b *begun) goOn(ctx context.Context, now time.Time) error {
 	if last.Snapshots == "" {
 		return nil
 	}
+	if b.quality, err = last.readQuality(); err != nil {
+		return err
+	}
 	b.built = &snapshots{}
 	return json.Unmarshal([]byte(last.Snapshots), b.built)
 }
@@ -94,8 +100,15 @@ func (b *begun) write(ctx context.Context, endedAt int64) error {
 		}
 		row.Snapshots = string(text)
 	}
+	if b.quality != nil {
+		text, err := json.Marshal(b.quality)
+		if err != nil {
+			return fmt.Errorf("record the run: %w", err)
+		}
+		row.Quality = string(text)
+	}
 	err := fenced(ctx, b.database, b.lease, func(ctx context.Context, tx bun.Tx) error {
-		_, err := tx.NewInsert().Model(row).On("CONFLICT (token) DO UPDATE").Set("snapshots = EXCLUDED.snapshots").
+		_, err := tx.NewInsert().Model(row).On("CONFLICT (token) DO UPDATE").Set("snapshots = EXCLUDED.snapshots").Set("quality = EXCLUDED.quality").
 			Set("ended_at = EXCLUDED.ended_at").Exec(ctx)
 		return err
 	})

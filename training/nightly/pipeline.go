@@ -49,6 +49,12 @@ type FeatureBuilder interface {
 	PruneSnapshots(ctx context.Context, keep int, pinned ...string) error
 }
 
+// QualityGate judges the events before they are trained on.
+type QualityGate interface {
+	// CheckQuality judges the events up to asOf. A check that fails is no error.
+	CheckQuality(ctx context.Context, asOf time.Time) (*model.Quality, error)
+}
+
 // Registry keeps releases.
 type Registry interface {
 	// CurrentID is the promoted release; empty when there is none yet.
@@ -68,6 +74,10 @@ type Pipeline struct {
 	DB       *db.DB
 	Lake     *lake.Lake
 	Features FeatureBuilder
+	// Quality, when given, must pass or be overruled before anything is built.
+	Quality QualityGate
+	// Accept overrules checks of Quality.
+	Accept   Acceptance
 	Registry Registry
 	// Staging is a local folder for bundles under construction.
 	Staging string
@@ -93,6 +103,8 @@ type Summary struct {
 	// Comparisons has one against the incumbent unless there was none, or it carries no recipe to train again.
 	Comparisons []Comparison `json:"comparisons"`
 	Gate        Verdict      `json:"gate"`
+	// Quality is what was found of the data, and who overruled what.
+	Quality *model.Quality `json:"quality,omitempty"`
 	// Resumed names the steps whose results an earlier run had recorded.
 	Resumed []string `json:"resumed,omitempty"`
 }
@@ -100,7 +112,8 @@ type Summary struct {
 // Run makes one nightly run as of an instant. A zero instant is the wall clock's, or that of the last run if it had none
 // either and was interrupted within the last hours: then Run goes on with it. A second run at the same time, in any
 // process, fails with db.ErrLeaseHeld. A run that loses its lease fails with db.ErrLeaseLost and has then changed nothing
-// since. Where the release was made and only the tidying failed, there are both a summary and an error.
+// since. There are both a summary and an error where the data were refused, a *QualityError, and where the release was made and
+// only the tidying failed.
 func (p *Pipeline) Run(ctx context.Context, asOf time.Time) (*Summary, error) {
 	if err := errors.Join(p.Config.Validate(), p.Recipe.ALS.Validate()); err != nil {
 		return nil, err
@@ -136,6 +149,13 @@ func (p *Pipeline) hold(lease *db.Lease, asOf time.Time) (*Summary, error) {
 }
 
 func (p *Pipeline) run(ctx context.Context, lease *db.Lease, b *begun) (*Summary, error) {
+	if err := p.checkQuality(ctx, b); err != nil {
+		var refused *QualityError
+		if errors.As(err, &refused) {
+			return refused.summary(b), err
+		}
+		return nil, err
+	}
 	whole, train, kept, err := p.features(ctx, b)
 	if err != nil {
 		return nil, err
@@ -159,7 +179,8 @@ func (p *Pipeline) run(ctx context.Context, lease *db.Lease, b *begun) (*Summary
 		return nil, err
 	}
 	s := e.summary(whole, incumbent)
-	release, err := p.release(ctx, j, whole, e)
+	s.Quality = b.quality
+	release, err := p.release(ctx, j, whole, e, b.quality)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ type trained struct {
 
 // release returns the run's published release, training it unless an earlier run of the same did. One that was pruned
 // from the registry since is made again, unless its promotion is past too: then nobody asks for it.
-func (p *Pipeline) release(ctx context.Context, j *journal, whole Snapshot, e *evaluation) (*trained, error) {
+func (p *Pipeline) release(ctx context.Context, j *journal, whole Snapshot, e *evaluation, q *model.Quality) (*trained, error) {
 	earlier, ok, err := recorded[*trained](ctx, j, stepTrain)
 	if err != nil {
 		return nil, err
@@ -41,11 +41,11 @@ func (p *Pipeline) release(ctx context.Context, j *journal, whole Snapshot, e *e
 			return nil, err
 		}
 	}
-	return step(ctx, j, stepTrain, func(ctx context.Context) (*trained, error) { return p.train(ctx, whole, e) })
+	return step(ctx, j, stepTrain, func(ctx context.Context) (*trained, error) { return p.train(ctx, whole, e, q) })
 }
 
 // train makes the release of the whole data and publishes it.
-func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation) (_ *trained, err error) {
+func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation, q *model.Quality) (_ *trained, err error) {
 	p.report("train")
 	x, err := dataset.Load(ctx, p.Lake, whole.ID)
 	if err != nil {
@@ -62,7 +62,7 @@ func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation) (_ 
 		}
 	}()
 	dir, m, err := BuildRelease(ctx, x, p.Recipe, ReleaseOptions{
-		Staging: staging, Snapshot: whole, Version: p.Version, HalfLife: p.Config.PopularityHalfLife, Metrics: e.ownMetrics(),
+		Staging: staging, Snapshot: whole, Version: p.Version, HalfLife: p.Config.PopularityHalfLife, Metrics: e.ownMetrics(), Quality: q,
 		Progress: p.alsProgress("train"),
 	})
 	if err != nil {
@@ -84,6 +84,8 @@ type ReleaseOptions struct {
 	// HalfLife is of the decayed popularity.
 	HalfLife time.Duration
 	Metrics  map[string]map[string]float64
+	// Quality is what was found of the data, where that was asked.
+	Quality  *model.Quality
 	Progress func(als.Progress)
 }
 
@@ -103,7 +105,7 @@ func BuildRelease(ctx context.Context, x *dataset.Interactions, r Recipe, o Rele
 			AsOf: o.Snapshot.AsOf, Created: time.Now().UTC(), Seed: r.ALS.Seed, CodeVersion: o.Version, Dim: m.Dim,
 			Snapshot: model.Snapshot{Set: dataset.InteractionSet, ID: o.Snapshot.ID, FeatureSetHash: o.Snapshot.Hash},
 			Profiles: x.Profiles.Len(), Interactions: int64(x.Len()),
-			Params: m.Params, Hyperparameters: hyper, Metrics: o.Metrics,
+			Params: m.Params, Hyperparameters: hyper, Metrics: o.Metrics, Quality: o.Quality,
 		},
 		TitleIDs:   x.Titles.IDs(),
 		Popularity: x.Popularity(),
