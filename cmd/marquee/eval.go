@@ -18,6 +18,7 @@ import (
 )
 
 type evalCommands struct {
+	Tune      evalTuneCommand      `cmd:"" help:"Search hyper-parameters on a validation cut from a published split's train side."`
 	Offline   evalOfflineCommand   `cmd:"" help:"Measure models on this deployment's own history, beside popularity and item-kNN."`
 	Benchmark evalBenchmarkCommand `cmd:"" help:"Measure a model on a published split."`
 }
@@ -181,15 +182,21 @@ func fitPopular(_ context.Context, b *benchmark.Benchmark, _ uint64) (judge.Scor
 	return judge.Constant(count), nil
 }
 
-func fitKNN(ctx context.Context, b *benchmark.Benchmark, _ uint64) (judge.Scorer, error) {
-	m, err := knn.TrainItems(ctx, b.Fit, knn.DefaultConfig())
-	if err != nil {
-		return nil, err
+func fitKNN(ctx context.Context, b *benchmark.Benchmark, seed uint64) (judge.Scorer, error) {
+	return fitNeighbours(knn.DefaultConfig())(ctx, b, seed)
+}
+
+func fitNeighbours(cfg knn.Config) func(context.Context, *benchmark.Benchmark, uint64) (judge.Scorer, error) {
+	return func(ctx context.Context, b *benchmark.Benchmark, _ uint64) (judge.Scorer, error) {
+		m, err := knn.TrainItems(ctx, b.Fit, cfg)
+		if err != nil {
+			return nil, err
+		}
+		return judge.Func(func(user uint32, scores []float32) error {
+			cols, vals := b.Holdout.Train.Row(int(user))
+			return m.Score(cols, vals, scores)
+		}), nil
 	}
-	return judge.Func(func(user uint32, scores []float32) error {
-		cols, vals := b.Holdout.Train.Row(int(user))
-		return m.Score(cols, vals, scores)
-	}), nil
 }
 
 func fitALS(cfg als.Config) func(context.Context, *benchmark.Benchmark, uint64) (judge.Scorer, error) {

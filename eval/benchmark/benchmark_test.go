@@ -192,6 +192,51 @@ func TestARunMeasuresSeedsAndBaselines(t *testing.T) {
 	}
 }
 
+func TestValidationIsCutFromWhatTrains(t *testing.T) {
+	for _, format := range Formats() {
+		files := small(format)
+		if format == "ncf" {
+			files["train.tsv"] = "0\t2\t0\n0\t1\t1\n1\t0\t0\n1\t5\t1\n"
+			files["ml-1m.test.negative"] = "(0,3)\t0\t3\n(1,2)\t1\t4\n"
+		}
+		b, err := Load(format, folder(t, files))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := b.Validation(3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held := 0
+		for i, u := range v.Holdout.Users {
+			for _, title := range v.Holdout.Relevant[i] {
+				if !b.Fit.Has(int(u), title) || v.Fit.Has(int(u), title) {
+					t.Errorf("%s: title %d of user %d is not held out of what trains", format, title, u)
+				}
+				held++
+			}
+			if b.Sequences != nil && v.Holdout.Relevant[i][0] != lastFitted(b, int(u)) {
+				t.Errorf("%s: user %d is judged by %d, not by the last", format, u, v.Holdout.Relevant[i][0])
+			}
+		}
+		if v.Fit.NNZ()+held != b.Fit.NNZ() || held == 0 {
+			t.Errorf("%s: %d held out, %d left of %d", format, held, v.Fit.NNZ(), b.Fit.NNZ())
+		}
+		if (v.Holdout.Candidates == nil) != (b.Holdout.Candidates == nil) {
+			t.Errorf("%s: candidates %v", format, v.Holdout.Candidates)
+		}
+		again, err := b.Validation(3)
+		if err != nil || again.Holdout.Hash() != v.Holdout.Hash() {
+			t.Errorf("%s: the same seed cut another split: %v", format, err)
+		}
+	}
+}
+
+func lastFitted(b *Benchmark, u int) uint32 {
+	s := slices.DeleteFunc(slices.Clone(b.Sequences[u]), func(t uint32) bool { return !b.Fit.Has(u, t) })
+	return s[len(s)-1]
+}
+
 // step scores user by user from a table, so that what a study must find is known.
 func step(scores map[uint32][]float32) func(context.Context, *Benchmark, uint64) (judge.Scorer, error) {
 	return func(context.Context, *Benchmark, uint64) (judge.Scorer, error) {

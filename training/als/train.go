@@ -41,6 +41,9 @@ type Options struct {
 	// WarmItems, where set, are titles x Dim vectors to begin from, such as the last release's. A title with an all-zero
 	// vector (one the last release did not know) is drawn at random.
 	WarmItems []float32
+	// Check, where set, is called after each epoch; false ends training there. model makes the model as training would return it
+	// then; it shares memory with the training and is valid until Check returns.
+	Check func(epoch int, model func() (*Model, error)) (goOn bool, err error)
 }
 
 // Train factorizes m, users x titles with strengths as values: above 0 a watch, below 0 a title begun and abandoned (target
@@ -72,6 +75,15 @@ func Train(ctx context.Context, m *sparse.CSR, cfg Config, opts Options) (*Model
 				Epoch: epoch, Epochs: cfg.Epochs, Loss: loss, Elapsed: elapsed,
 				Left: elapsed / time.Duration(epoch) * time.Duration(cfg.Epochs-epoch),
 			})
+		}
+		if opts.Check != nil {
+			goOn, err := opts.Check(epoch, func() (*Model, error) { return t.finish(ctx) })
+			if err != nil {
+				return nil, fmt.Errorf("epoch %d of %d: %w", epoch, cfg.Epochs, err)
+			}
+			if !goOn {
+				break
+			}
 		}
 	}
 	return t.finish(ctx)
