@@ -7,6 +7,7 @@ import (
 	"maps"
 	"time"
 
+	"marquee/eval/metric/judge"
 	"marquee/training/als"
 	"marquee/training/dataset"
 )
@@ -50,11 +51,11 @@ func (p *Pipeline) evaluate(ctx context.Context, whole, train Snapshot, incumben
 	h := holdout(split)
 	e := &evaluation{CutAt: time.UnixMicro(split.CutAt).UTC(), Users: len(h.Users), Metrics: map[string]map[string]float64{}}
 	// First what is cheap and finds out a split that is no good.
-	popular, err := e.measure(ctx, modelPopular, h, constant(split.Train.Popularity()))
+	popular, err := e.measure(ctx, modelPopular, h, judge.Constant(split.Train.Popularity()))
 	if err != nil {
 		return nil, err
 	}
-	decayed, err := e.measure(ctx, modelPopularDecayed, h, constant(split.Train.DecayedPopularity(split.CutAt, p.Config.PopularityHalfLife)))
+	decayed, err := e.measure(ctx, modelPopularDecayed, h, judge.Constant(split.Train.DecayedPopularity(split.CutAt, p.Config.PopularityHalfLife)))
 	if err != nil {
 		return nil, err
 	}
@@ -81,15 +82,15 @@ func (p *Pipeline) evaluate(ctx context.Context, whole, train Snapshot, incumben
 }
 
 // retrain fits a recipe to the split's train side and measures it.
-func (p *Pipeline) retrain(ctx context.Context, e *evaluation, name string, h *Holdout, s *dataset.Split, r Recipe) (*Result, error) {
+func (p *Pipeline) retrain(ctx context.Context, e *evaluation, name string, h *judge.Holdout, s *dataset.Split, r Recipe) (*Result, error) {
 	m, err := als.Train(ctx, Matrix(s.Train), r.ALS, als.Options{Progress: p.alsProgress("evaluate " + name)})
 	if err != nil {
 		return nil, err
 	}
-	return e.measure(ctx, name, h, factors{m})
+	return e.measure(ctx, name, h, judge.Factors{Dim: m.Dim, Users: m.Users, Titles: m.Items})
 }
 
-func (e *evaluation) measure(ctx context.Context, name string, h *Holdout, s Scorer) (*Result, error) {
+func (e *evaluation) measure(ctx context.Context, name string, h *judge.Holdout, s judge.Scorer) (*Result, error) {
 	r, err := Evaluate(ctx, h, s)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -120,8 +121,8 @@ func (p *Pipeline) split(ctx context.Context, whole, train Snapshot) (*dataset.S
 	return dataset.SplitAt(x, t, dataset.MinTrain)
 }
 
-func holdout(s *dataset.Split) *Holdout {
-	h := &Holdout{Train: s.Train.ByProfile, Users: s.Profiles, Relevant: make([][]uint32, len(s.Profiles))}
+func holdout(s *dataset.Split) *judge.Holdout {
+	h := &judge.Holdout{Train: s.Train.ByProfile, Users: s.Profiles, Relevant: make([][]uint32, len(s.Profiles))}
 	for i, u := range s.Profiles {
 		h.Relevant[i], _ = s.Test.Row(int(u))
 	}
