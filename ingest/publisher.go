@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
 
+	"marquee/ingest/suppression"
 	ingestv1 "marquee/ingest/v1"
 )
 
@@ -29,6 +30,12 @@ var (
 	ErrTooLarge = errors.New("the event is too large")
 )
 
+// errErased marks an event that was left out.
+var errErased = errors.New("the profile is erased")
+
+// recentList is how old the list of erased profiles may be that events are left out by.
+const recentList = time.Second
+
 // ClientFactory opens a client of the broker; (*broker.Broker).NewClient is one.
 type ClientFactory func(opts ...kgo.Opt) (*kgo.Client, error)
 
@@ -37,6 +44,8 @@ type Outcome struct {
 	Partition int32
 	Offset    int64
 	Err       error
+	// Erased says that the event was left out because its profile is erased; it has no place then, and no error.
+	Erased bool
 }
 
 // Publisher puts events on the broker and waits until every in-sync replica has them on disk. It is safe for concurrent
@@ -44,6 +53,7 @@ type Outcome struct {
 type Publisher struct {
 	client    *kgo.Client
 	timeout   time.Duration
+	erased    *suppression.List
 	published *prometheus.CounterVec
 	latency   prometheus.Histogram
 }
@@ -68,7 +78,7 @@ func NewPublisher(cfg Config, newClient ClientFactory, reg prometheus.Registerer
 		timeout: cfg.PublishTimeout,
 		published: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "marquee_ingest_published_events_total",
-			Help: "Events handed to the broker, by outcome: acknowledged, unavailable, busy or too_large.",
+			Help: "Events handed to the broker, by outcome: acknowledged, erased (left out), unavailable, busy or too_large.",
 		}, []string{"outcome"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "marquee_ingest_publish_seconds",
@@ -82,6 +92,10 @@ func NewPublisher(cfg Config, newClient ClientFactory, reg prometheus.Registerer
 	}
 	return p, nil
 }
+
+// LeaveOut makes the publisher leave out the events of erased profiles, as far as the list of a moment ago knows them; the consumer
+// leaves out the rest. It must be called before the first event is published.
+func (p *Publisher) LeaveOut(erased *suppression.List) { p.erased = erased }
 
 // Close flushes nothing: every Publish has waited for its own events. It ends the producer's connections.
 func (p *Publisher) Close() { p.client.Close() }
@@ -126,8 +140,16 @@ func (p *Publisher) begin(ctx context.Context, events []*ingestv1.WatchEvent, pr
 	// is not bound to the caller's context, only to the timeout.
 	produceCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.timeout)
 	b.cancel = cancel
+	var erased *suppression.Set
+	if p.erased != nil {
+		erased = p.erased.Recent(ctx, recentList)
+	}
 	for i := range b.records {
 		r := &b.records[i]
+		if erased != nil && erased.Has(events[i].ProfileId) {
+			b.done(r, errErased)
+			continue
+		}
 		if len(r.Value) > MaxEventBytes {
 			b.done(r, fmt.Errorf("%w: %d bytes, at most %d are right", ErrTooLarge, len(r.Value), MaxEventBytes))
 			continue
@@ -140,9 +162,12 @@ func (p *Publisher) begin(ctx context.Context, events []*ingestv1.WatchEvent, pr
 // count feeds the metrics and returns the first error.
 func (p *Publisher) count(outcomes []Outcome) error {
 	var first error
-	var acknowledged, unavailable, busy, large int
+	var acknowledged, erased, unavailable, busy, large int
 	for i := range outcomes {
 		switch err := outcomes[i].Err; {
+		case outcomes[i].Erased:
+			erased++
+			continue
 		case err == nil:
 			acknowledged++
 			continue
@@ -158,6 +183,7 @@ func (p *Publisher) count(outcomes []Outcome) error {
 		}
 	}
 	p.published.WithLabelValues("acknowledged").Add(float64(acknowledged))
+	p.published.WithLabelValues("erased").Add(float64(erased))
 	p.published.WithLabelValues("unavailable").Add(float64(unavailable))
 	p.published.WithLabelValues("busy").Add(float64(busy))
 	p.published.WithLabelValues("too_large").Add(float64(large))
@@ -235,7 +261,9 @@ func (b *Pending) Wait(ctx context.Context) ([]Outcome, error) {
 		if len(b.failed) == 0 {
 			break
 		}
-		if err, ok := b.failed[&b.records[i]]; ok {
+		if err, ok := b.failed[&b.records[i]]; errors.Is(err, errErased) {
+			outcomes[i] = Outcome{Erased: true}
+		} else if ok {
 			outcomes[i] = Outcome{Err: reason(err)}
 		}
 	}

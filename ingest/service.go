@@ -180,6 +180,9 @@ func merge(results []ingestv1.EventResult, outcomes []Outcome) (positions, error
 		o := outcomes[next]
 		next++
 		switch {
+		case o.Erased:
+			r.Accepted, r.Erased = false, true
+			r.Violations = []*ingestv1.FieldViolation{{Field: "profile_id", Message: "the profile is erased: nothing is recorded of it until it is restored"}}
 		case o.Err == nil:
 			places.raise(o.Partition, o.Offset)
 		case errors.Is(o.Err, ErrTooLarge):

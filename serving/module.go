@@ -26,6 +26,8 @@ type Deps struct {
 	History state.HistoryLoader
 	// Entitlements says what profiles may watch; nil is OpenAccess.
 	Entitlements EntitlementReader
+	// Erased lists the erased profiles; nil where nobody can be.
+	Erased state.Erased
 	// Clock is the instant everything is anchored to; nil is the wall clock.
 	Clock   state.Clock
 	Log     *slog.Logger
@@ -60,6 +62,9 @@ func New(cfg Config, d Deps) (*Module, error) {
 	store := state.New(cfg.State, table, d.Clock)
 	m := newMetrics(d.Metrics)
 	follower := state.NewFollower(cfg.State, store, d.Connect, d.History, log, d.Metrics)
+	if d.Erased != nil {
+		follower.LeaveOut(d.Erased)
+	}
 	p := &pictures{
 		cfg: cfg, titles: d.Titles, source: d.Releases, ids: table, log: log, metrics: m,
 		kick: make(chan chan struct{}), stopped: make(chan struct{}),

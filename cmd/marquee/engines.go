@@ -16,6 +16,7 @@ import (
 	"marquee/features/quality"
 	"marquee/features/warehouse"
 	"marquee/ingest/broker"
+	"marquee/ingest/suppression"
 	"marquee/internal/datadir"
 	"marquee/internal/db"
 	"marquee/internal/lake"
@@ -37,6 +38,7 @@ type engines struct {
 	models    *lake.Lake
 	db        *db.DB
 	registry  *registry.Registry
+	erased    *suppression.List
 	quality   *quality.Checker
 }
 
@@ -84,6 +86,9 @@ func (e *engines) openAll(c *console, g guests) error {
 	s, dir := &e.settings, e.settings.DataDir
 	var err error
 	if e.db, err = db.Open(c.ctx, s.Database.URL, dir); err != nil {
+		return err
+	}
+	if e.erased, err = suppression.Open(c.ctx, e.db); err != nil {
 		return err
 	}
 	if e.lake, err = lake.Open(c.ctx, s.lakeURL()); err != nil {

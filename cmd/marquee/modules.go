@@ -99,6 +99,7 @@ func (w *wiring) addIngest() (err error) {
 	if w.publisher, err = ingest.NewPublisher(e.settings.Ingest, e.NewClient, e.metrics); err != nil {
 		return err
 	}
+	w.publisher.LeaveOut(e.erased)
 	if w.recorder, err = ingest.NewService(w.publisher, time.Now, e.metrics, e.log); err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func (w *wiring) addServing() (err error) {
 	follower := changes.New("serving", e, titles.Apply, e.log, e.metrics)
 	w.serving, err = serving.New(e.settings.Serving, serving.Deps{
 		Connect: e.NewClient, Titles: titles, Releases: e.registry.Source(filepath.Join(e.scratch("releases"))),
-		History: logHistory{state.NewWarehouse(e.warehouse.Conn()), e}, Clock: w.clock, Log: e.log, Metrics: e.metrics,
+		History: logHistory{state.NewWarehouse(e.warehouse.Conn()), e}, Clock: w.clock, Erased: e.erasedProfiles, Log: e.log, Metrics: e.metrics,
 	})
 	if err != nil {
 		return err
@@ -210,4 +211,12 @@ func (f *following) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("stop following the catalogue: %w", ctx.Err())
 	}
+}
+
+// erasedProfiles is the list of erased profiles as serving asks for it.
+func (e *engines) erasedProfiles() (int64, func(profileID string) bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	set := e.erased.Recent(ctx, 500*time.Millisecond)
+	return set.Generation(), set.Has
 }

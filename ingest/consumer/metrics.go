@@ -9,6 +9,7 @@ import (
 type metrics struct {
 	events       prometheus.Counter
 	dead         *prometheus.CounterVec
+	erased       prometheus.Counter
 	lost         prometheus.Counter
 	fenced       prometheus.Counter
 	fetchErrors  prometheus.Counter
@@ -40,6 +41,7 @@ func newMetrics() *metrics {
 	return &metrics{
 		events:       counter("stored_events_total", "Events that are in both the warehouse and the lake."),
 		dead:         counters("dead_letters_total", "Records refused, by reason.", "reason"),
+		erased:       counter("erased_records_total", "Records of erased profiles, which are left out."),
 		lost:         counter("lost_records_total", "Records the broker removed before they were in both sinks."),
 		fenced:       counter("fenced_total", "Times a worker found that another consumer owns its partition."),
 		fetchErrors:  counter("fetch_errors_total", "Errors of fetching from the broker."),
@@ -59,7 +61,7 @@ func newMetrics() *metrics {
 
 func (m *metrics) register(reg prometheus.Registerer) error {
 	for _, c := range []prometheus.Collector{
-		m.events, m.dead, m.lost, m.fenced, m.fetchErrors, m.throttled, m.retries, m.lag, m.assigned, m.buffered, m.rows,
+		m.events, m.dead, m.erased, m.lost, m.fenced, m.fetchErrors, m.throttled, m.retries, m.lag, m.assigned, m.buffered, m.rows,
 		m.rangeSeconds, m.freshness, m.attempt,
 	} {
 		if err := reg.Register(c); err != nil {

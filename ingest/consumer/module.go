@@ -25,6 +25,7 @@ import (
 	"marquee/ingest"
 	"marquee/ingest/ledger"
 	"marquee/ingest/sink"
+	"marquee/ingest/suppression"
 	ingestv1 "marquee/ingest/v1"
 	"marquee/internal/db"
 	"marquee/internal/lake"
@@ -65,11 +66,13 @@ type Module struct {
 	lake      lakeSink
 	batches   sync.Pool
 
-	ledger   *ledger.Ledger
-	client   *kgo.Client
-	admin    *kadm.Client
-	progress *Progress
-	holder   string
+	ledger *ledger.Ledger
+	// suppressed is the list of erased profiles.
+	suppressed *suppression.List
+	client     *kgo.Client
+	admin      *kadm.Client
+	progress   *Progress
+	holder     string
 
 	// running ends the loops.
 	running context.Context
@@ -126,6 +129,9 @@ func (m *Module) Name() string { return "ingest" }
 func (m *Module) Start(ctx context.Context) error {
 	var err error
 	if m.ledger, err = ledger.New(ctx, m.deps.DB); err != nil {
+		return err
+	}
+	if m.suppressed, err = suppression.Open(ctx, m.deps.DB); err != nil {
 		return err
 	}
 	m.running, m.halt = context.WithCancel(context.Background())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -14,11 +15,16 @@ import (
 
 	"marquee/ingest/ledger"
 	"marquee/ingest/sink"
+	"marquee/ingest/suppression"
 	ingestv1 "marquee/ingest/v1"
 	"marquee/ingest/watchevent"
 	"marquee/internal/crashpoint"
 	"marquee/internal/lake"
 )
+
+// recentList is how old the list of erased profiles may be that a range is gathered by. What it lacks is left out when the range is
+// fixed.
+const recentList = time.Second
 
 // recordOverhead is what a record costs in memory beyond its key and value.
 const recordOverhead = 160
@@ -62,7 +68,9 @@ type worker struct {
 
 // gathering is the range being gathered.
 type gathering struct {
-	batch   *sink.Batch
+	batch *sink.Batch
+	// erased is the list of erased profiles that the batch was gathered by.
+	erased  *suppression.Set
 	dead    []*kgo.Record
 	records int
 	bytes   int64
@@ -238,12 +246,17 @@ func (w *worker) add(r *kgo.Record) {
 	c := &w.current
 	if c.records == 0 {
 		c.since = time.Now()
+		c.erased = w.m.suppressed.Recent(w.work, recentList)
 	}
 	c.records++
 	c.bytes += size(r)
 	c.last = r.Offset
 	w.position = r.Offset + 1
-	if r.Attrs.IsControl() {
+	if r.Attrs.IsControl() || isBlank(r) {
+		return
+	}
+	if c.erased.Has(string(r.Key)) {
+		w.m.metrics.erased.Inc()
 		return
 	}
 	e, refusal := w.decoder.Read(watchevent.Record{Value: r.Value, ContentType: contentType(r), Timestamp: r.Timestamp.UnixMicro()})
@@ -253,8 +266,15 @@ func (w *worker) add(r *kgo.Record) {
 		c.dead = append(c.dead, deadLetter(r, r.Offset-w.base, refusal))
 		return
 	}
+	if e.ProfileId != string(r.Key) && c.erased.Has(e.ProfileId) {
+		w.m.metrics.erased.Inc()
+		return
+	}
 	c.batch.Add(e, w.partition, r.Offset)
 }
+
+// isBlank says that a record is what erasing left of one.
+func isBlank(r *kgo.Record) bool { return r.Key == nil && r.Value == nil }
 
 func contentType(r *kgo.Record) string {
 	for _, h := range r.Headers {
@@ -270,9 +290,15 @@ func (w *worker) cut() error {
 	crashpoint.At(crashpoint.LedgerBefore)
 	var r ledger.Range
 	err := w.retry("ledger", func(ctx context.Context) error {
-		var err error
-		r, err = w.owner.Fix(ctx, w.next, w.current.last)
-		return err
+		for {
+			erased, err := w.screen(ctx)
+			if err != nil {
+				return err
+			}
+			if r, err = w.owner.Fix(ctx, w.next, w.current.last, erased.Hold); !errors.Is(err, suppression.ErrChanged) {
+				return err
+			}
+		}
 	})
 	if err != nil {
 		return err
@@ -280,6 +306,25 @@ func (w *worker) cut() error {
 	crashpoint.At(crashpoint.LedgerFixed)
 	w.open = &r
 	return w.write(r)
+}
+
+// screen leaves out of the range being gathered what profiles sent that were erased since, and returns the list it went by. A range
+// is fixed only while that list holds: so what is erased is in the ranges fixed before, and in none after.
+func (w *worker) screen(ctx context.Context) (*suppression.Set, error) {
+	erased, err := w.m.suppressed.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &w.current
+	if c.erased == nil || erased.Generation() != c.erased.Generation() {
+		before := c.batch.Len() + len(c.dead)
+		c.batch.Remove(erased.Has)
+		c.dead = slices.DeleteFunc(c.dead, func(letter *kgo.Record) bool { return erased.Has(string(letter.Key)) })
+		c.batch.SetDead(int64(len(c.dead)))
+		c.erased = erased
+		w.m.metrics.erased.Add(float64(before - c.batch.Len() - len(c.dead)))
+	}
+	return erased, nil
 }
 
 // write brings a fixed range into both sinks, side by side, and records each.

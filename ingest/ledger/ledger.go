@@ -199,11 +199,17 @@ func openRange(ctx context.Context, q bun.IDB, topic string, partition int32) (*
 }
 
 // Fix records that the partition's next range ends at last, both ends included, before anything of it is written
-// anywhere. first must be the offset after the last range. Fixing the same range again is harmless.
-func (o *Owner) Fix(ctx context.Context, first, last int64) (Range, error) {
+// anywhere. first must be the offset after the last range. Fixing the same range again is harmless. Each condition must hold, and
+// is to see to it that it does until the transaction it is given ends; its error is Fix's.
+func (o *Owner) Fix(ctx context.Context, first, last int64, conditions ...func(context.Context, bun.IDB) error) (Range, error) {
 	r := Range{Topic: o.topic, Partition: o.partition, First: first, Last: last, Epoch: o.epoch, State: Open}
 	now := o.ledger.now().UnixMicro()
 	err := o.ledger.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		for _, holds := range conditions {
+			if err := holds(ctx, tx); err != nil {
+				return err
+			}
+		}
 		moved, err := affected(tx.NewUpdate().Model((*partitionRow)(nil)).
 			Set("next_offset = ?", last+1).Set("updated_at = ?", now).
 			Where("topic = ? AND partition_no = ? AND epoch = ? AND next_offset = ?", o.topic, o.partition, o.epoch, first).Exec(ctx))

@@ -90,6 +90,41 @@ func (b *Batch) Dead() int64 { return b.dead }
 // AddDead counts a record of the range that is no event.
 func (b *Batch) AddDead() { b.dead++ }
 
+// SetDead is what AddDead has counted, or is to have counted.
+func (b *Batch) SetDead(n int64) { b.dead = n }
+
+// Remove removes the events of the profiles that the function names.
+func (b *Batch) Remove(profile func(id string) bool) {
+	keep := make([]int, 0, b.Len())
+	for i, id := range b.profileID {
+		if !profile(id) {
+			keep = append(keep, i)
+		}
+	}
+	if len(keep) == b.Len() {
+		return
+	}
+	b.eventID, b.schemaVersion = take(b.eventID, keep), take(b.schemaVersion, keep)
+	b.eventType, b.deviceClass = take(b.eventType, keep), take(b.deviceClass, keep)
+	for _, s := range b.texts() {
+		*s = take(*s, keep)
+	}
+	for _, s := range b.longs() {
+		*s = take(*s, keep)
+	}
+	b.autoplay, b.partition = take(b.autoplay, keep), take(b.partition, keep)
+	b.row, b.rank, b.seen = take(b.row, keep), take(b.rank, keep), take(b.seen, keep)
+}
+
+// take moves the kept elements to the front and lets go of the others.
+func take[T any](values []T, keep []int) []T {
+	for to, from := range keep {
+		values[to] = values[from]
+	}
+	clear(values[len(keep):])
+	return values[:len(keep)]
+}
+
 // Add appends a valid event found at a place in the log. It keeps the event's strings but not the event.
 func (b *Batch) Add(e *ingestv1.WatchEvent, partition int32, offset int64) {
 	id, _ := watchevent.ParseID(e.EventId) // valid, so it parses

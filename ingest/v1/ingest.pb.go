@@ -578,7 +578,9 @@ type EventResult struct {
 	EventId  string                 `protobuf:"bytes,2,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
 	Accepted bool                   `protobuf:"varint,3,opt,name=accepted,proto3" json:"accepted,omitempty"`
 	// What was wrong, when the event was not accepted.
-	Violations    []*FieldViolation `protobuf:"bytes,4,rep,name=violations,proto3" json:"violations,omitempty"`
+	Violations []*FieldViolation `protobuf:"bytes,4,rep,name=violations,proto3" json:"violations,omitempty"`
+	// The event was not accepted because its profile is erased. Do not send it again.
+	Erased        bool `protobuf:"varint,5,opt,name=erased,proto3" json:"erased,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -639,6 +641,13 @@ func (x *EventResult) GetViolations() []*FieldViolation {
 		return x.Violations
 	}
 	return nil
+}
+
+func (x *EventResult) GetErased() bool {
+	if x != nil {
+		return x.Erased
+	}
+	return false
 }
 
 type FieldViolation struct {
@@ -971,14 +980,15 @@ const file_ingest_v1_ingest_proto_rawDesc = "" +
 	"\x06events\x18\x01 \x03(\v2\x1d.marquee.ingest.v1.WatchEventB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06events\"\x8b\x01\n" +
 	"\x14RecordEventsResponse\x128\n" +
 	"\aresults\x18\x01 \x03(\v2\x1e.marquee.ingest.v1.EventResultR\aresults\x129\n" +
-	"\tpositions\x18\x02 \x03(\v2\x1b.marquee.ingest.v1.PositionR\tpositions\"\x9d\x01\n" +
+	"\tpositions\x18\x02 \x03(\v2\x1b.marquee.ingest.v1.PositionR\tpositions\"\xb5\x01\n" +
 	"\vEventResult\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12\x1a\n" +
 	"\baccepted\x18\x03 \x01(\bR\baccepted\x12A\n" +
 	"\n" +
 	"violations\x18\x04 \x03(\v2!.marquee.ingest.v1.FieldViolationR\n" +
-	"violations\"@\n" +
+	"violations\x12\x16\n" +
+	"\x06erased\x18\x05 \x01(\bR\x06erased\"@\n" +
 	"\x0eFieldViolation\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"^\n" +

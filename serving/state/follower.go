@@ -26,6 +26,10 @@ type HistoryLoader interface {
 	Load(ctx context.Context, titles int, give func(Event)) (map[int32]int64, error)
 }
 
+// Erased returns the list of erased profiles: a number that changes whenever the list does, and whether a profile is on it. It is
+// asked once a second and for every batch of events.
+type Erased func() (generation int64, erased func(profileID string) bool)
+
 // Connect opens a client of the broker.
 type Connect func(opts ...kgo.Opt) (*kgo.Client, error)
 
@@ -38,6 +42,9 @@ type Follower struct {
 	log     *slog.Logger
 	metrics *metrics
 	marks   watermarks
+	// erased is nil where nobody can be; generation is of the list that the store was last gone over by.
+	erased     Erased
+	generation int64
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -47,12 +54,35 @@ type Follower struct {
 	caughtUp atomic.Int64
 }
 
+// erasedEvery is how often the list of erased profiles is looked at when no events come.
+const erasedEvery = time.Second
+
 // NewFollower makes a follower; Start sets it going. Without a loader the log is read from its beginning.
 func NewFollower(cfg Config, store *Store, connect Connect, loader HistoryLoader, log *slog.Logger, reg prometheus.Registerer) *Follower {
 	f := &Follower{cfg: cfg, store: store, loader: loader, connect: connect, log: log}
 	f.metrics = newMetrics(reg, store, f)
 	f.say("not started")
 	return f
+}
+
+// LeaveOut makes the follower leave out events of erased profiles, and the store forget those profiles within a second or two. It must be
+// called before Start.
+func (f *Follower) LeaveOut(erased Erased) { f.erased = erased }
+
+// leftOut returns who is to be left out. When the list has changed, the store forgets whom it names. Only the goroutine that applies
+// events calls it, so that no event of an erased profile can come in behind.
+func (f *Follower) leftOut() func(profileID string) bool {
+	if f.erased == nil {
+		return func(string) bool { return false }
+	}
+	generation, erased := f.erased()
+	if generation != f.generation {
+		if n := f.store.ForgetAll(erased); n > 0 {
+			f.log.Info("erased profiles forgotten", "profiles", n)
+		}
+		f.generation = generation
+	}
+	return erased
 }
 
 func (f *Follower) say(phase string) { f.phase.Store(&phase) }
@@ -146,7 +176,11 @@ func (f *Follower) load(ctx context.Context) map[int32]int64 {
 	bounded, cancel := context.WithTimeout(ctx, f.cfg.LoadTimeout)
 	defer cancel()
 	n := 0
+	erased := f.leftOut()
 	marks, err := f.loader.Load(bounded, f.cfg.MaxTitles+f.cfg.MaxSeen, func(e Event) {
+		if erased(e.ProfileID) {
+			return
+		}
 		f.store.Apply(e)
 		n++
 	})
@@ -185,12 +219,18 @@ func (f *Follower) follow(ctx context.Context, marks map[int32]int64) error {
 	defer cancel()
 	f.announce(ends)
 	for {
-		fetches := client.PollRecords(ctx, 10_000)
+		polling, done := context.WithTimeout(ctx, erasedEvery)
+		fetches := client.PollRecords(polling, 10_000)
+		done()
 		if ctx.Err() != nil || fetches.IsClientClosed() {
 			return ctx.Err()
 		}
-		fetches.EachPartition(f.applyPartition)
+		erased := f.leftOut()
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) { f.applyPartition(p, erased) })
 		for _, e := range fetches.Errors() {
+			if errors.Is(e.Err, context.DeadlineExceeded) {
+				continue // nothing came for a while
+			}
 			f.log.Warn("reading the watch events", "partition", e.Partition, "error", e.Err)
 		}
 		f.announce(ends)
@@ -227,7 +267,7 @@ func (f *Follower) begin(marks, starts, ends map[int32]int64) map[int32]kgo.Offs
 	return from
 }
 
-func (f *Follower) applyPartition(p kgo.FetchTopicPartition) {
+func (f *Follower) applyPartition(p kgo.FetchTopicPartition, erased func(string) bool) {
 	if len(p.Records) == 0 {
 		return
 	}
@@ -237,14 +277,15 @@ func (f *Follower) applyPartition(p kgo.FetchTopicPartition) {
 			f.metrics.replayed.Inc()
 			continue
 		}
-		f.applyRecord(r)
+		f.applyRecord(r, erased)
 		next = r.Offset + 1
 	}
 	f.marks.move(p.Partition, next)
 }
 
-func (f *Follower) applyRecord(r *kgo.Record) {
-	if r.Attrs.IsControl() {
+func (f *Follower) applyRecord(r *kgo.Record, erased func(string) bool) {
+	// A record without key and value is what erasing left of one.
+	if r.Attrs.IsControl() || r.Key == nil && r.Value == nil {
 		return
 	}
 	event, err := Decode(contentType(r), r.Value)
@@ -252,6 +293,9 @@ func (f *Follower) applyRecord(r *kgo.Record) {
 		// The ingest consumer puts it on the dead-letter topic; here it is only counted.
 		f.metrics.undecodable.Inc()
 		f.log.Debug("skipped a record that is no watch event", "partition", r.Partition, "offset", r.Offset, "error", err)
+		return
+	}
+	if erased(event.ProfileID) {
 		return
 	}
 	f.store.Apply(event)

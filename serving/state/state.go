@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -154,6 +156,24 @@ func (s *Store) Forget(profileID string) bool {
 	_, ok := sh.profiles[profileID]
 	delete(sh.profiles, profileID)
 	return ok
+}
+
+// ForgetAll drops everything known of the profiles the function names, and returns how many there were.
+func (s *Store) ForgetAll(named func(profileID string) bool) int {
+	n := 0
+	for i := range s.shards {
+		sh := &s.shards[i]
+		// Naming may be slow, and requests wait for the lock of their shard: the names first.
+		sh.mu.RLock()
+		ids := slices.Collect(maps.Keys(sh.profiles))
+		sh.mu.RUnlock()
+		for _, id := range ids {
+			if named(id) && s.Forget(id) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // Profiles returns how many profiles are held.

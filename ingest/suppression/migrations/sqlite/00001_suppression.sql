@@ -1,0 +1,17 @@
+-- +goose Up
+-- One row: the key that profile ids are hashed with, and a number that rises with every change of the list.
+CREATE TABLE suppression_state (
+    id         INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    generation INTEGER NOT NULL,
+    hash_key   TEXT NOT NULL
+);
+
+-- The profiles whose events are taken no more: HMACs of their ids, never the ids.
+CREATE TABLE suppressed_profiles (
+    digest        TEXT NOT NULL PRIMARY KEY,
+    suppressed_at INTEGER NOT NULL
+);
+
+-- +goose Down
+DROP TABLE suppressed_profiles;
+DROP TABLE suppression_state;
