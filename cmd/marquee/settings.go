@@ -28,7 +28,8 @@ type settings struct {
 	DataDir string `koanf:"data_dir"`
 	// Modules are what serve runs: all, or some of catalog, ingest, features and recommend.
 	Modules []string `koanf:"modules"`
-	// Drain is how long a service that was told to stop may take to finish what it is doing.
+	// Drain is how long a service that was told to stop may take to finish what it is doing. Calls get half of it, then they
+	// are cut off.
 	Drain time.Duration `koanf:"drain"`
 
 	RPC       rpc.Config       `koanf:"rpc"`

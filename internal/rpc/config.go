@@ -13,13 +13,15 @@ import (
 type Config struct {
 	// Listen is host:port; port 0 takes a free one.
 	Listen string `koanf:"listen"`
-	// RequestTimeout bounds a request whose client set no deadline, and one whose client set a longer one.
+	// RequestTimeout bounds a request whose client set no deadline, and one whose client set a longer one; before that, the
+	// time its body may take to arrive.
 	RequestTimeout time.Duration `koanf:"request_timeout"`
 	// MaxRequestBytes bounds a request message, decompressed.
 	MaxRequestBytes int `koanf:"max_request_bytes"`
 	// ReadHeaderTimeout bounds how long a connection may take to send a request's headers.
 	ReadHeaderTimeout time.Duration `koanf:"read_header_timeout"`
-	// IdleTimeout closes a connection that nothing was asked on for so long.
+	// IdleTimeout closes a connection that nothing was asked on for so long, and ends a stream whose client says nothing for
+	// so long.
 	IdleTimeout time.Duration `koanf:"idle_timeout"`
 }
 

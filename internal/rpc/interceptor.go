@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -21,11 +22,14 @@ type observer struct {
 	seconds *prometheus.HistogramVec
 	panics  prometheus.Counter
 	timeout time.Duration
+	// calls ends when calls that are still under way are cut off.
+	calls context.Context
 }
 
-func newObserver(log *slog.Logger, reg prometheus.Registerer, timeout time.Duration) *observer {
+func newObserver(calls context.Context, log *slog.Logger, reg prometheus.Registerer, timeout time.Duration) *observer {
 	o := &observer{
-		log: log,
+		log:   log,
+		calls: calls,
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "marquee_rpc_seconds",
 			Help:    "Time to answer a call, by procedure and Connect code.",
@@ -50,15 +54,34 @@ func (o *observer) observe(ctx context.Context, procedure string, call func(cont
 		}
 		code := "ok"
 		if err != nil {
-			c := connect.CodeOf(err)
-			code = c.String()
-			if c == connect.CodeInternal || c == connect.CodeUnknown || c == connect.CodeDataLoss {
-				o.log.ErrorContext(ctx, "call failed", "procedure", procedure, "code", code, "error", err)
-			}
+			err = o.answer(ctx, procedure, err)
+			code = connect.CodeOf(err).String()
 		}
 		o.seconds.WithLabelValues(procedure, code).Observe(time.Since(began).Seconds())
 	}()
 	return call(ctx)
+}
+
+// answer is the error as its caller is told it. A call that ended with its context has that code and is nothing to log,
+// and one that was cut off may be made again. What is wrong inside is for the log: its text names addresses, accounts
+// and files.
+func (o *observer) answer(ctx context.Context, procedure string, err error) error {
+	var coded *connect.Error
+	isCoded := errors.As(err, &coded)
+	switch {
+	case o.calls.Err() != nil:
+		return connect.NewError(connect.CodeUnavailable, errors.New("stopping; send again what was not answered"))
+	case !isCoded && errors.Is(err, context.DeadlineExceeded), !isCoded && errors.Is(err, os.ErrDeadlineExceeded):
+		return connect.NewError(connect.CodeDeadlineExceeded, err)
+	case !isCoded && errors.Is(err, context.Canceled):
+		return connect.NewError(connect.CodeCanceled, err)
+	}
+	switch code := connect.CodeOf(err); code {
+	case connect.CodeInternal, connect.CodeUnknown, connect.CodeDataLoss:
+		o.log.ErrorContext(ctx, "call failed", "procedure", procedure, "code", code.String(), "error", err)
+		return connect.NewError(code, errors.New("internal error; the server's log says more"))
+	}
+	return err
 }
 
 func (o *observer) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {

@@ -36,6 +36,11 @@ type Server struct {
 	failure  atomic.Pointer[error]
 	open     atomic.Bool
 	inflight atomic.Int64
+	// streams are the paths of procedures whose client sends a stream.
+	streams map[string]bool
+	// calls is the context of every call; cut ends it.
+	calls context.Context
+	cut   context.CancelFunc
 }
 
 // New makes a server. ready says whether the process can serve; it is asked by /readyz and by gRPC health checks.
@@ -48,11 +53,12 @@ func New(cfg Config, log *slog.Logger, reg *prometheus.Registry, tracer trace.Tr
 	if err != nil {
 		return nil, fmt.Errorf("set up tracing of calls: %w", err)
 	}
+	calls, cut := context.WithCancel(context.Background())
 	s := &Server{
-		cfg: cfg, log: log, mux: http.NewServeMux(), ready: ready,
+		cfg: cfg, log: log, mux: http.NewServeMux(), ready: ready, streams: map[string]bool{}, calls: calls, cut: cut,
 		options: []connect.HandlerOption{
 			connect.WithReadMaxBytes(cfg.MaxRequestBytes),
-			connect.WithInterceptors(tracing, newObserver(log, reg, cfg.RequestTimeout)),
+			connect.WithInterceptors(tracing, newObserver(calls, log, reg, cfg.RequestTimeout)),
 		},
 		validate: connect.WithInterceptors(validation(validator)),
 	}
@@ -78,6 +84,9 @@ func (s *Server) OptionsPerItem() []connect.HandlerOption {
 // full protobuf name, for reflection and health.
 func (s *Server) Handle(name, path string, handler http.Handler) {
 	s.names = append(s.names, name)
+	for _, path := range streamsOf(name) {
+		s.streams[path] = true
+	}
 	s.mux.Handle(path, s.gated(handler))
 }
 
@@ -135,8 +144,13 @@ func (s *Server) Name() string { return "rpc" }
 func (s *Server) Start(ctx context.Context) error {
 	s.mux.Handle(grpchealth.NewHandler(s))
 	reflector := grpcreflect.NewStaticReflector(s.names...)
-	s.mux.Handle(grpcreflect.NewHandlerV1(reflector))
-	s.mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
+	for _, handler := range []func(*grpcreflect.Reflector, ...connect.HandlerOption) (string, http.Handler){
+		grpcreflect.NewHandlerV1, grpcreflect.NewHandlerV1Alpha,
+	} {
+		path, h := handler(reflector)
+		s.streams[path+"ServerReflectionInfo"] = true
+		s.mux.Handle(path, h)
+	}
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", s.cfg.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -151,7 +165,8 @@ func (s *Server) Start(ctx context.Context) error {
 	// gRPC needs HTTP/2; without TLS that is h2c, on the same port.
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{
-		Handler: s.mux, Protocols: protocols,
+		Handler: s.patient(s.mux), Protocols: protocols,
+		BaseContext:       func(net.Listener) context.Context { return s.calls },
 		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout, IdleTimeout: s.cfg.IdleTimeout,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
@@ -185,6 +200,7 @@ func (s *Server) Ready(context.Context) error {
 
 // Stop closes the port.
 func (s *Server) Stop(ctx context.Context) error {
+	defer s.cut()
 	if s.http == nil {
 		return nil
 	}
@@ -212,20 +228,54 @@ func (g *Gate) Start(context.Context) error {
 // Ready returns nil: an open gate serves.
 func (g *Gate) Ready(context.Context) error { return nil }
 
-// Stop refuses new calls with UNAVAILABLE and waits for those under way until the context ends.
+// Stop refuses new calls with UNAVAILABLE and gives those under way half of the time until the context's deadline. Those
+// that are not over then, such as a stream whose client sends events all day, are cut off and told to come again: the
+// modules that stop after the gate need the other half.
 func (g *Gate) Stop(ctx context.Context) error {
-	g.server.open.Store(false)
+	s := g.server
+	s.open.Store(false)
+	if s.idle(ctx, share(ctx, 2)) {
+		return nil
+	}
+	s.log.Warn("calls cut off", "calls", s.inflight.Load())
+	s.cut()
+	if s.idle(ctx, share(ctx, 4)) {
+		return nil
+	}
+	// What is left waits for its client.
+	if err := s.http.Close(); err != nil {
+		return fmt.Errorf("close the connections of %d calls: %w", s.inflight.Load(), err)
+	}
+	if s.idle(ctx, share(ctx, 1)) {
+		return nil
+	}
+	return fmt.Errorf("%d calls still under way: %w", s.inflight.Load(), context.DeadlineExceeded)
+}
+
+// unbounded is how long a stop without a deadline waits for calls.
+const unbounded = time.Minute
+
+// share is that part of the time until the context's deadline.
+func share(ctx context.Context, part time.Duration) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return unbounded / part
+	}
+	return time.Until(deadline) / part
+}
+
+// idle waits until no call is under way, for so long at most, and reports whether that is so.
+func (s *Server) idle(ctx context.Context, wait time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		n := g.server.inflight.Load()
-		if n == 0 {
-			return nil
-		}
+	for s.inflight.Load() > 0 {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d calls still under way: %w", n, ctx.Err())
+			return false
 		case <-tick.C:
 		}
 	}
+	return true
 }
