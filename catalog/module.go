@@ -60,7 +60,7 @@ func New(cfg Config, d *db.DB, clients Clients, log *slog.Logger, reg prometheus
 		moved:     make(chan struct{}),
 	}
 	m := &Module{db: d, relay: r, stop: make(chan struct{}), cut: func() {}}
-	if m.service, err = newService(cfg, m.store.Load, r.wake); err != nil {
+	if m.service, err = newService(cfg, m.store.Load, r.wake, log); err != nil {
 		return nil, err
 	}
 	reg.MustRegister(r.published, r.failures, r.pending, r.leading)

@@ -5,6 +5,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
 
 	"buf.build/go/protovalidate"
 	"connectrpc.com/connect"
@@ -13,6 +16,7 @@ import (
 	"marquee/catalog/store"
 	catalogv1 "marquee/catalog/v1"
 	"marquee/catalog/v1/catalogv1connect"
+	"marquee/internal/db"
 )
 
 const (
@@ -29,16 +33,17 @@ type Service struct {
 	validator validator
 	// changed is called after every committed change.
 	changed func()
+	log     *slog.Logger
 }
 
 var _ catalogv1connect.CatalogServiceHandler = (*Service)(nil)
 
-func newService(cfg Config, open func() *store.Store, changed func()) (*Service, error) {
+func newService(cfg Config, open func() *store.Store, changed func(), log *slog.Logger) (*Service, error) {
 	rules, err := protovalidate.New(protovalidate.WithMessages((*catalogv1.Title)(nil)))
 	if err != nil {
 		return nil, fmt.Errorf("compile the catalogue's rules: %w", err)
 	}
-	return &Service{store: open, validator: validator{rules: rules, maxBytes: cfg.MaxTitleBytes}, changed: changed}, nil
+	return &Service{store: open, validator: validator{rules: rules, maxBytes: cfg.MaxTitleBytes}, changed: changed, log: log}, nil
 }
 
 // PutTitles stores the titles that follow the rules and answers each by its index; all that are stored are one
@@ -64,7 +69,7 @@ func (s *Service) PutTitles(ctx context.Context, req *connect.Request[catalogv1.
 	if len(good) > 0 {
 		outcomes, err := st.Put(ctx, good)
 		if err != nil {
-			return nil, failure(ctx, err)
+			return nil, s.failure(ctx, err)
 		}
 		changed := false
 		for k, o := range outcomes {
@@ -98,7 +103,7 @@ func (s *Service) GetTitle(ctx context.Context, req *connect.Request[catalogv1.G
 	}
 	t, err := st.Get(ctx, req.Msg.GetTitleId())
 	if err != nil {
-		return nil, failure(ctx, err)
+		return nil, s.failure(ctx, err)
 	}
 	return connect.NewResponse(&catalogv1.GetTitleResponse{Title: t}), nil
 }
@@ -119,7 +124,7 @@ func (s *Service) ListTitles(ctx context.Context, req *connect.Request[catalogv1
 	}
 	titles, more, err := st.List(ctx, after, size, maxPageBytes)
 	if err != nil {
-		return nil, failure(ctx, err)
+		return nil, s.failure(ctx, err)
 	}
 	out := &catalogv1.ListTitlesResponse{Titles: titles}
 	if more {
@@ -136,7 +141,7 @@ func (s *Service) DeleteTitle(ctx context.Context, req *connect.Request[catalogv
 	}
 	revision, err := st.Delete(ctx, req.Msg.GetTitleId())
 	if err != nil {
-		return nil, failure(ctx, err)
+		return nil, s.failure(ctx, err)
 	}
 	s.changed()
 	return connect.NewResponse(&catalogv1.DeleteTitleResponse{Revision: revision}), nil
@@ -175,15 +180,24 @@ func (s *Service) check(req proto.Message) (*store.Store, error) {
 	return s.ready()
 }
 
-// failure gives an error of the store its code.
-func failure(ctx context.Context, err error) error {
+// retryAfter is the advice given while the database is away.
+const retryAfter = time.Second
+
+// failure gives an error of the store its code. What the database says of itself is for the log: it names addresses and
+// accounts.
+func (s *Service) failure(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return connect.NewError(connect.CodeNotFound, err)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return connect.NewError(connect.CodeDeadlineExceeded, err)
+		return connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the database did not answer in time: %w", ctx.Err()))
 	case ctx.Err() != nil:
-		return connect.NewError(connect.CodeCanceled, err)
+		return connect.NewError(connect.CodeCanceled, ctx.Err())
+	case db.Away(err):
+		s.log.WarnContext(ctx, "the catalogue's database cannot be used", "error", err)
+		out := connect.NewError(connect.CodeUnavailable, errors.New("the catalogue's database cannot be used just now; sending the same again is right"))
+		out.Meta().Set("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
+		return out
 	default:
 		return connect.NewError(connect.CodeInternal, err)
 	}

@@ -1,9 +1,11 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -11,6 +13,7 @@ import (
 	"testing"
 
 	"connectrpc.com/connect"
+	"github.com/jackc/pgx/v5/pgconn"
 	"google.golang.org/protobuf/proto"
 
 	"marquee/catalog/store"
@@ -299,4 +302,34 @@ func FuzzPutTitles(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestFailuresOfTheDatabaseAreToldWithoutItsWords(t *testing.T) {
+	var log bytes.Buffer
+	s := &Service{log: slog.New(slog.NewTextHandler(&log, nil))}
+	over, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	stopping := fmt.Errorf("store 1 titles: %w", &pgconn.PgError{Code: "57P01", Message: "terminating 10.1.2.3"})
+	for _, tt := range []struct {
+		name string
+		ctx  context.Context
+		err  error
+		code connect.Code
+	}{
+		{"not there", t.Context(), store.ErrNotFound, connect.CodeNotFound},
+		{"the server stops", t.Context(), stopping, connect.CodeUnavailable},
+		{"too late", over, stopping, connect.CodeDeadlineExceeded},
+		{"nobody asks any more", gone, stopping, connect.CodeCanceled},
+		{"a fault of ours", t.Context(), errors.New("no such column"), connect.CodeInternal},
+	} {
+		err := s.failure(tt.ctx, tt.err)
+		if connect.CodeOf(err) != tt.code || strings.Contains(err.Error(), "10.1.2.3") {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	if !strings.Contains(log.String(), "10.1.2.3") {
+		t.Errorf("the log does not say why: %s", log.String())
+	}
 }

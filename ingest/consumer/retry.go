@@ -18,7 +18,8 @@ import (
 
 const (
 	firstRetry = 50 * time.Millisecond
-	lastRetry  = 15 * time.Second
+	// lastRetry is also how long a consumer may idle on after its engine is back.
+	lastRetry = 5 * time.Second
 	// maxDeadValue bounds the bytes of a refused record that its dead letter keeps, so that the letter itself fits into a
 	// record of a broker with default settings.
 	maxDeadValue = 900 << 10

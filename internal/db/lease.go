@@ -26,7 +26,7 @@ type HeldError struct {
 
 // Error implements error.
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("lease %q is held by %s until %s", e.Name, e.Holder, e.Expires.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("lease %q is held by %s; unless that renews it, it is free at %s", e.Name, e.Holder, e.Expires.UTC().Format(time.RFC3339))
 }
 
 // Is makes errors.Is(err, ErrLeaseHeld) true.
