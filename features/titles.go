@@ -18,16 +18,22 @@ import (
 )
 
 // insertTitles names its columns, so that the table can gain others.
-const insertTitles = `INSERT INTO titles_raw (title_id, kind, name, year, added_at, genres, maturity_age, runtime_ms, language,
+const insertTitles = ` (title_id, kind, name, year, added_at, genres, maturity_age, runtime_ms, language,
 	revision, deleted, proto)`
 
-const knownRevisions = `SELECT title_id, max(revision) FROM titles_raw GROUP BY title_id`
+const (
+	// titlesTable is where titles go.
+	titlesTable = "titles_raw"
+	// fillStop bounds ending a follower that has done its work.
+	fillStop = 10 * time.Second
+)
 
 // TitleSync brings the catalogue into the warehouse's table titles_raw: it follows title-changes from the start and
 // inserts every title the warehouse does not have in that revision or a later one. It may insert one twice (after a
 // crash, or run by two processes); the table keeps the highest revision. It is an app module.
 type TitleSync struct {
 	conn     driver.Conn
+	table    string
 	follower *changes.Follower
 	log      *slog.Logger
 	inserted prometheus.Counter
@@ -42,10 +48,30 @@ type TitleSync struct {
 
 // NewTitleSync makes the module; the warehouse must be migrated before it starts.
 func NewTitleSync(conn driver.Conn, clients changes.Clients, log *slog.Logger, reg prometheus.Registerer) *TitleSync {
+	return newTitleSync(conn, titlesTable, clients, log, reg)
+}
+
+// FillTitles brings every title that is in the topic at the call into a table of titles_raw's shape, where it is not there in
+// that revision or a later one.
+func FillTitles(ctx context.Context, conn driver.Conn, table string, clients changes.Clients, log *slog.Logger) (err error) {
+	s := newTitleSync(conn, table, clients, log, prometheus.NewRegistry())
+	if err := s.Start(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), fillStop)
+		defer cancel()
+		err = errors.Join(err, s.Stop(stopping))
+	}()
+	return s.CaughtUp(ctx)
+}
+
+func newTitleSync(conn driver.Conn, table string, clients changes.Clients, log *slog.Logger, reg prometheus.Registerer) *TitleSync {
 	s := &TitleSync{
-		conn: conn,
-		log:  log,
-		done: make(chan error, 2),
+		conn:  conn,
+		table: table,
+		log:   log,
+		done:  make(chan error, 2),
 		inserted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "marquee_features_titles_inserted_total", Help: "Title revisions inserted into the warehouse.",
 		}),
@@ -113,7 +139,7 @@ func (s *TitleSync) insert(ctx context.Context, titles []*catalogv1.Title) error
 		}
 		s.known = known
 	}
-	batch, err := s.conn.PrepareBatch(ctx, insertTitles)
+	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+s.table+insertTitles)
 	if err != nil {
 		return fmt.Errorf("insert titles: %w", err)
 	}
@@ -143,7 +169,7 @@ func (s *TitleSync) insert(ctx context.Context, titles []*catalogv1.Title) error
 }
 
 func (s *TitleSync) revisions(ctx context.Context) (map[string]int64, error) {
-	rows, err := s.conn.Query(ctx, knownRevisions)
+	rows, err := s.conn.Query(ctx, "SELECT title_id, max(revision) FROM "+s.table+" GROUP BY title_id")
 	if err != nil {
 		return nil, err
 	}

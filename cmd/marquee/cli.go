@@ -46,20 +46,22 @@ func (g *globals) overrides() map[string]string {
 type cli struct {
 	globals
 
-	Demo      demoCommand      `cmd:"" help:"Everything embedded: simulated catalogue and viewers, ingest, train, serve."`
-	Serve     serveCommand     `cmd:"" help:"Run the service."`
-	Nightly   nightlyCommand   `cmd:"" help:"Features, train, evaluate, gate, publish: once, resumable, one at a time."`
-	Import    importCommands   `cmd:"" help:"Bring data in."`
-	Eval      evalCommands     `cmd:"" help:"Measure models offline."`
-	Features  featuresCommands `cmd:"" help:"Build and look at feature sets."`
-	Train     trainCommands    `cmd:"" help:"Train one model and publish it as a release without promoting it."`
-	Models    modelsCommands   `cmd:"" help:"Look at, promote and roll back releases."`
-	Events    eventsCommands   `cmd:"" help:"Look at what was ingested."`
-	Recommend recommendCommand `cmd:"" help:"What a profile should watch next."`
-	Home      homeCommand      `cmd:"" help:"A profile's home page."`
-	Similar   similarCommand   `cmd:"" help:"The titles nearest to one title."`
-	Conf      configCommands   `cmd:"" name:"config" help:"Check the settings."`
-	Version   kong.VersionFlag `help:"Print the version."`
+	Demo      demoCommand       `cmd:"" help:"Everything embedded: simulated catalogue and viewers, ingest, train, serve."`
+	Serve     serveCommand      `cmd:"" help:"Run the service."`
+	Nightly   nightlyCommand    `cmd:"" help:"Features, train, evaluate, gate, publish: once, resumable, one at a time."`
+	Import    importCommands    `cmd:"" help:"Bring data in."`
+	Eval      evalCommands      `cmd:"" help:"Measure models offline."`
+	Features  featuresCommands  `cmd:"" help:"Build and look at feature sets."`
+	Train     trainCommands     `cmd:"" help:"Train one model and publish it as a release without promoting it."`
+	Models    modelsCommands    `cmd:"" help:"Look at, promote and roll back releases."`
+	Events    eventsCommands    `cmd:"" help:"Look at what was ingested."`
+	House     warehouseCommands `cmd:"" name:"warehouse" help:"Restore the warehouse from the lake, or say what it holds."`
+	Files     lakeCommands      `cmd:"" name:"lake" help:"Look after the lake's events."`
+	Recommend recommendCommand  `cmd:"" help:"What a profile should watch next."`
+	Home      homeCommand       `cmd:"" help:"A profile's home page."`
+	Similar   similarCommand    `cmd:"" help:"The titles nearest to one title."`
+	Conf      configCommands    `cmd:"" name:"config" help:"Check the settings."`
+	Version   kong.VersionFlag  `help:"Print the version."`
 }
 
 // console is what a command is run with.

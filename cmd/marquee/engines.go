@@ -72,7 +72,7 @@ func (c *console) open(g guests) (*engines, error) {
 // command the same, unless a terminal shows its progress; the rest only what went wrong.
 func (c *console) logLevel() slog.Level {
 	word, _, _ := strings.Cut(c.command, " ")
-	long := slices.Contains([]string{"import", "nightly", "train", "features"}, word)
+	long := slices.Contains([]string{"import", "nightly", "train", "features"}, word) || c.command == "warehouse rebuild"
 	if word == "serve" || long && !isTerminal(c.stderr) {
 		return slog.LevelInfo
 	}

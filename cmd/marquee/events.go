@@ -75,7 +75,7 @@ func (e *engines) digest(ctx context.Context) (*eventDigests, error) {
 func (e *engines) warehouseRows(ctx context.Context, each func(*events.Row)) error {
 	rows, err := e.warehouse.Conn().Query(ctx, `SELECT event_id, schema_version, profile_id, title_id, playable_id, play_id, type,
 		occurred_at, received_at, session_id, device_class, country, surface, autoplay, position_ms, watched_ms, duration_ms, query,
-		request_id, row, rank, seen_title_ids, import_id, clock_skew, kafka_partition, kafka_offset FROM events`)
+		request_id, row, rank, seen_title_ids, import_id, clock_skew, kafka_partition, kafka_offset, unknown_fields FROM events`)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (e *engines) warehouseRows(ctx context.Context, each func(*events.Row)) err
 		var occurred, received time.Time
 		err := rows.Scan(&id, &version, &r.ProfileID, &r.TitleID, &r.PlayableID, &r.PlayID, &r.Type, &occurred, &received,
 			&r.SessionID, &r.DeviceClass, &r.Country, &r.Surface, &r.Autoplay, &r.PositionMS, &r.WatchedMS, &r.DurationMS, &r.Query,
-			&r.RequestID, &r.Row, &r.Rank, &r.SeenTitleIDs, &r.ImportID, &r.ClockSkew, &r.KafkaPartition, &r.KafkaOffset)
+			&r.RequestID, &r.Row, &r.Rank, &r.SeenTitleIDs, &r.ImportID, &r.ClockSkew, &r.KafkaPartition, &r.KafkaOffset, &r.UnknownFields)
 		if err != nil {
 			return err
 		}

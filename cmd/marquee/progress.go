@@ -58,6 +58,18 @@ func (p *progress) set(done int64) {
 	}
 }
 
+// setTotal says that done of a total, which was not known before, are done.
+func (p *progress) setTotal(done, total int64) {
+	p.mu.Lock()
+	changed := p.total != total
+	p.total = total
+	p.mu.Unlock()
+	if changed && p.bar != nil {
+		p.bar.ChangeMax64(total)
+	}
+	p.set(done)
+}
+
 // end takes the bar off the screen.
 func (p *progress) end() {
 	if p.bar == nil {

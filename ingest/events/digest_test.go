@@ -28,7 +28,7 @@ func TestEveryColumnCounts(t *testing.T) {
 		case reflect.Pointer:
 			f.Set(reflect.ValueOf(&one))
 		case reflect.Slice:
-			f.Set(reflect.ValueOf([]string{""}))
+			f.Set(reflect.MakeSlice(f.Type(), 1, 1))
 		case reflect.Array:
 			f.Index(0).SetUint(1)
 		default:

@@ -27,6 +27,10 @@ const (
 	ManifestPrefix = "events/manifests/"
 )
 
+// MaintenanceLease is the lease of whoever rewrites the lake's files or must not have them rewritten meanwhile. The
+// consumer needs none: it only adds.
+const MaintenanceLease = "lake events"
+
 // ManifestVersion is the version of the manifest's format.
 const ManifestVersion = 1
 
@@ -76,6 +80,15 @@ func (r *Row) EffectiveAt() int64 {
 type File struct {
 	lake.FileInfo
 	Rows int64 `json:"rows"`
+}
+
+// Month is the month of the file's day, as 2006-01.
+func (f File) Month() string {
+	const begin, length = len(Prefix) + len("dt="), len("2006-01")
+	if len(f.Key) < begin+length {
+		return ""
+	}
+	return f.Key[begin : begin+length]
 }
 
 // Manifest says what one range of the log became. It is a pure function of the range, so writing it again changes

@@ -97,10 +97,26 @@ func folder(key string) string {
 // Manifests returns the manifests in order of partition and offset. They are the set's own.
 func (s *Set) Manifests() []*Manifest { return s.manifests }
 
+// Files returns the files, folder by folder. They are the set's own.
+func (s *Set) Files() []File { return s.files }
+
+// Covers says that everything from first to last of a partition is in the manifests.
+func (s *Set) Covers(partition int32, first, last int64) bool {
+	for _, m := range s.manifests {
+		if m.Partition == partition && m.First <= first && first <= m.Last {
+			if first = m.Last + 1; first > last {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Gap is a stretch of a partition's log that no manifest covers, both ends included.
 type Gap struct {
-	Partition   int32
-	First, Last int64
+	Partition int32 `json:"partition"`
+	First     int64 `json:"first"`
+	Last      int64 `json:"last"`
 }
 
 // Gaps returns what lies between the ranges of each partition. The service writes ranges without gap; one means that
@@ -139,9 +155,12 @@ func (s *Set) Count(ctx context.Context) (Count, error) {
 		c.Bytes += f.Bytes
 		c.Rows += f.Rows
 	}
-	copies, _, err := s.duplicates(ctx)
-	c.Events = c.Rows - copies
-	return c, err
+	copies, err := s.findCopies(ctx)
+	if err != nil {
+		return Count{}, err
+	}
+	c.Events = c.Rows - copies.further()
+	return c, nil
 }
 
 // Verify compares every file with the checksum its manifest gives. Reading does that by itself, file by file.
@@ -171,23 +190,19 @@ func (s *Set) verify(ctx context.Context, f File) error {
 	return nil
 }
 
-// Events yields every event once, day by day of received_at, within a day partition by partition in log order. Of an
-// event with copies it is the one that came first in the log, as in the warehouse's events view. A row is valid until the next one. It stops at the first error.
+// Events yields every event once, day by day of received_at, within a day partition by partition in log order, unless its
+// file is sorted. Copies are rows of one event_id, profile and occurred_at; of those it is the one with the lowest offset,
+// as in the warehouse's events view. A row is valid until the next one. It stops at the first error.
 func (s *Set) Events(ctx context.Context) iter.Seq2[*Row, error] {
 	return func(yield func(*Row, error) bool) {
-		_, repeated, err := s.duplicates(ctx)
-		if err == nil {
-			err = s.findFirst(ctx, repeated)
-		}
+		copies, err := s.findCopies(ctx)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
 		for r, err := range s.Raw(ctx) {
-			if err == nil && len(repeated) > 0 {
-				if first, ok := repeated[r.EventID]; ok && first != (place{r.KafkaPartition, r.KafkaOffset}) {
-					continue
-				}
+			if err == nil && copies.hides(r) {
+				continue
 			}
 			if !yield(r, err) {
 				return
@@ -209,79 +224,9 @@ func (s *Set) Raw(ctx context.Context) iter.Seq2[*Row, error] {
 	}
 }
 
-// place tells the copies of one event apart and orders them.
-type place struct {
-	partition int32
-	offset    int64
-}
-
-// nowhere is the place of a copy that was not looked for yet.
-var nowhere = place{partition: -1}
-
-func (p place) before(q place) bool {
-	return cmp.Or(cmp.Compare(p.partition, q.partition), cmp.Compare(p.offset, q.offset)) < 0
-}
-
-type idRow struct {
-	EventID [16]byte `parquet:"event_id,uuid"`
-}
-
-type placeRow struct {
-	EventID        [16]byte `parquet:"event_id,uuid"`
-	KafkaPartition int32    `parquet:"kafka_partition"`
-	KafkaOffset    int64    `parquet:"kafka_offset"`
-}
-
-// duplicates returns how many rows are further copies of an event, and the ids that have copies.
-func (s *Set) duplicates(ctx context.Context) (copies int64, repeated map[[16]byte]place, err error) {
-	var rows int64
-	for _, f := range s.files {
-		rows += f.Rows
-	}
-	passes := uint64(rows/s.maxIDs + 1)
-	repeated = make(map[[16]byte]place)
-	for pass := range passes {
-		seen := newIDSet(rows / int64(passes))
-		for _, f := range s.files {
-			for r, err := range readFile[idRow](ctx, s, f) {
-				if err != nil {
-					return 0, nil, err
-				}
-				// The table uses the hash's low bits.
-				if (hashID(r.EventID)>>40)%passes != pass {
-					continue
-				}
-				if !seen.add(r.EventID) {
-					copies++
-					repeated[r.EventID] = nowhere
-				}
-			}
-		}
-	}
-	return copies, repeated, nil
-}
-
-// findFirst sets each repeated id's place to its first copy's.
-func (s *Set) findFirst(ctx context.Context, repeated map[[16]byte]place) error {
-	if len(repeated) == 0 {
-		return nil
-	}
-	for _, f := range s.files {
-		for r, err := range readFile[placeRow](ctx, s, f) {
-			if err != nil {
-				return err
-			}
-			best, ok := repeated[r.EventID]
-			if !ok {
-				continue
-			}
-			at := place{r.KafkaPartition, r.KafkaOffset}
-			if best == nowhere || at.before(best) {
-				repeated[r.EventID] = at
-			}
-		}
-	}
-	return nil
+// RawOf yields every row of one of the set's files in the file's order. A row is valid until the next one.
+func (s *Set) RawOf(ctx context.Context, f File) iter.Seq2[*Row, error] {
+	return readFile[Row](ctx, s, f)
 }
 
 // readFile yields a file's rows with the columns T names.

@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
 
 	"marquee/ingest/events"
 	"marquee/ingest/ledger"
-	ingestv1 "marquee/ingest/v1"
 	"marquee/internal/crashpoint"
 	"marquee/internal/lake"
 )
@@ -22,21 +20,13 @@ const chunkRows = 1024
 
 // Lake writes ranges as Parquet files. It is safe for concurrent use.
 type Lake struct {
-	lake    *lake.Lake
-	types   map[int8]string
-	devices map[int8]string
+	lake  *lake.Lake
+	names names
 }
 
 // NewLake makes the sink over an open lake.
 func NewLake(l *lake.Lake) *Lake {
-	s := &Lake{lake: l, types: make(map[int8]string), devices: make(map[int8]string)}
-	for number, name := range ingestv1.EventType_name {
-		s.types[int8(number)] = strings.ToLower(strings.TrimPrefix(name, "EVENT_TYPE_"))
-	}
-	for number, name := range ingestv1.DeviceClass_name {
-		s.devices[int8(number)] = strings.ToLower(strings.TrimPrefix(name, "DEVICE_CLASS_"))
-	}
-	return s
+	return &Lake{lake: l, names: enumNames()}
 }
 
 // newWriter makes a writer for one file. One that was used before would lay its pages out by what it held then, and the
@@ -158,8 +148,8 @@ func (s *Lake) writeRows(to io.Writer, b *Batch, rows []int32) error {
 func (s *Lake) fill(r *events.Row, b *Batch, i int) {
 	*r = events.Row{
 		EventID: b.eventID[i], SchemaVersion: uint32(b.schemaVersion[i]), ProfileID: b.profileID[i], TitleID: b.titleID[i],
-		PlayableID: b.playableID[i], PlayID: b.playID[i], Type: s.types[b.eventType[i]], OccurredAt: b.occurredAt[i],
-		ReceivedAt: b.receivedAt[i], SessionID: b.sessionID[i], DeviceClass: s.devices[b.deviceClass[i]], Country: b.country[i],
+		PlayableID: b.playableID[i], PlayID: b.playID[i], Type: s.names.types[b.eventType[i]], OccurredAt: b.occurredAt[i],
+		ReceivedAt: b.receivedAt[i], SessionID: b.sessionID[i], DeviceClass: s.names.devices[b.deviceClass[i]], Country: b.country[i],
 		Surface: b.surface[i], Autoplay: b.autoplay[i], PositionMS: b.positionMS[i], WatchedMS: b.watchedMS[i],
 		DurationMS: b.durationMS[i], Query: b.query[i], RequestID: b.requestID[i], Row: b.row[i], Rank: b.rank[i],
 		SeenTitleIDs: b.seen[i], ImportID: b.importID[i], ClockSkew: b.clockSkew[i], KafkaPartition: b.partition[i],

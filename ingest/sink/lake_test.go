@@ -85,8 +85,8 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		id, _ := watchevent.ParseID(e.EventId)
 		expect := events.Row{
 			EventID: id, SchemaVersion: 1, ProfileID: e.ProfileId, TitleID: e.TitleId, PlayID: e.PlayId,
-			Type: sink.types[int8(e.Type)], OccurredAt: e.OccurredAt, ReceivedAt: e.ReceivedAt, SessionID: "s",
-			DeviceClass: sink.devices[int8(e.DeviceClass)], Country: "NO", Surface: "home", Autoplay: e.Autoplay,
+			Type: sink.names.types[int8(e.Type)], OccurredAt: e.OccurredAt, ReceivedAt: e.ReceivedAt, SessionID: "s",
+			DeviceClass: sink.names.devices[int8(e.DeviceClass)], Country: "NO", Surface: "home", Autoplay: e.Autoplay,
 			PositionMS: e.PositionMs, WatchedMS: e.WatchedMs, DurationMS: e.DurationMs, Query: "q", RequestID: "r", Row: e.Row,
 			SeenTitleIDs: e.SeenTitleIds, KafkaPartition: 2, KafkaOffset: 100 + int64(i),
 		}

@@ -32,19 +32,28 @@ func (w *Warehouse) Write(ctx context.Context, r ledger.Range, b *Batch) error {
 	if b.Len() == 0 {
 		return nil
 	}
+	if err := w.Insert(ctx, "events_raw", r.String(), b); err != nil {
+		return fmt.Errorf("range %s: %w", r, err)
+	}
+	return nil
+}
+
+// Insert puts the batch as one block into a table of events_raw's shape. A block under a token that the table remembers
+// is there already and is left out.
+func (w *Warehouse) Insert(ctx context.Context, table, token string, b *Batch) error {
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
 		"insert_deduplicate":         1,
-		"insert_deduplication_token": r.String(),
+		"insert_deduplication_token": token,
 	}))
-	insert, err := w.conn.PrepareBatch(ctx, "INSERT INTO events_raw ("+columns+")")
+	insert, err := w.conn.PrepareBatch(ctx, "INSERT INTO "+table+" ("+columns+")")
 	if err != nil {
-		return fmt.Errorf("prepare the insert of range %s: %w", r, err)
+		return fmt.Errorf("prepare the insert into %s: %w", table, err)
 	}
 	if err := b.appendTo(insert); err != nil {
-		return fmt.Errorf("fill the insert of range %s: %w", r, abort(insert, err))
+		return fmt.Errorf("fill the insert into %s: %w", table, abort(insert, err))
 	}
 	if err := insert.Send(); err != nil {
-		return fmt.Errorf("insert range %s: %w", r, err)
+		return fmt.Errorf("insert into %s: %w", table, err)
 	}
 	return nil
 }
