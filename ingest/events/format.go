@@ -38,7 +38,7 @@ const ManifestVersion = 1
 type Row struct {
 	EventID        [16]byte `parquet:"event_id,uuid"`
 	SchemaVersion  uint32   `parquet:"schema_version,uint(16)"`
-	ProfileID      string   `parquet:"profile_id,dict"`
+	ProfileID      string   `parquet:"profile_id"`
 	TitleID        string   `parquet:"title_id,dict"`
 	PlayableID     string   `parquet:"playable_id,dict"`
 	PlayID         string   `parquet:"play_id"`

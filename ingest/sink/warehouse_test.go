@@ -129,7 +129,7 @@ func BenchmarkWarehouseWrite(b *testing.B) {
 	house := openWarehouse(b)
 	sink := NewWarehouse(house.Conn())
 	const n = 20_000
-	batch := batchOf(some(0, n), 0, 0)
+	batch := batchOf(live(n), 0, 0)
 	b.ReportAllocs()
 	i := int64(0)
 	for b.Loop() {
