@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
 
@@ -24,6 +25,8 @@ const MaxEventBytes = 64 << 10
 var (
 	// ErrUnavailable means the broker did not acknowledge in time.
 	ErrUnavailable = errors.New("the broker did not acknowledge the event")
+	// ErrFull means the broker has no room for it until retention, or somebody, has made some. It is an ErrUnavailable.
+	ErrFull = fmt.Errorf("%w, it has no room", ErrUnavailable)
 	// ErrBusy means too many events are waiting for the broker.
 	ErrBusy = errors.New("too many events are waiting for the broker")
 	// ErrTooLarge means the event exceeds MaxEventBytes; sending it again is useless.
@@ -78,7 +81,7 @@ func NewPublisher(cfg Config, newClient ClientFactory, reg prometheus.Registerer
 		timeout: cfg.PublishTimeout,
 		published: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "marquee_ingest_published_events_total",
-			Help: "Events handed to the broker, by outcome: acknowledged, erased (left out), unavailable, busy or too_large.",
+			Help: "Events handed to the broker, by outcome: acknowledged, erased (left out), unavailable, full, busy or too_large.",
 		}, []string{"outcome"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "marquee_ingest_publish_seconds",
@@ -162,7 +165,7 @@ func (p *Publisher) begin(ctx context.Context, events []*ingestv1.WatchEvent, pr
 // count feeds the metrics and returns the first error.
 func (p *Publisher) count(outcomes []Outcome) error {
 	var first error
-	var acknowledged, erased, unavailable, busy, large int
+	var acknowledged, erased, unavailable, full, busy, large int
 	for i := range outcomes {
 		switch err := outcomes[i].Err; {
 		case outcomes[i].Erased:
@@ -173,6 +176,8 @@ func (p *Publisher) count(outcomes []Outcome) error {
 			continue
 		case errors.Is(err, ErrBusy):
 			busy++
+		case errors.Is(err, ErrFull):
+			full++
 		case errors.Is(err, ErrTooLarge):
 			large++
 		default:
@@ -185,6 +190,7 @@ func (p *Publisher) count(outcomes []Outcome) error {
 	p.published.WithLabelValues("acknowledged").Add(float64(acknowledged))
 	p.published.WithLabelValues("erased").Add(float64(erased))
 	p.published.WithLabelValues("unavailable").Add(float64(unavailable))
+	p.published.WithLabelValues("full").Add(float64(full))
 	p.published.WithLabelValues("busy").Add(float64(busy))
 	p.published.WithLabelValues("too_large").Add(float64(large))
 	return first
@@ -278,6 +284,8 @@ func reason(err error) error {
 		return err
 	case errors.Is(err, kgo.ErrMaxBuffered):
 		return ErrBusy
+	case errors.Is(err, kerr.PolicyViolation), errors.Is(err, kerr.KafkaStorageError):
+		return fmt.Errorf("%w: %w", ErrFull, err)
 	default:
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

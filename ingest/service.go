@@ -29,8 +29,10 @@ const (
 	maxRejections = 1000
 	// streamWindow is how many batches of one stream may wait for the broker at a time.
 	streamWindow = 8
-	// retryAfter is the advice given when the broker does not take events.
+	// retryAfter is the advice given when the broker does not take events, retryFull when that is for lack of room: nobody
+	// makes room within a second.
 	retryAfter = time.Second
+	retryFull  = 15 * time.Second
 )
 
 // EventPublisher is what the service needs of a Publisher.
@@ -199,10 +201,14 @@ func merge(results []ingestv1.EventResult, outcomes []Outcome) (positions, error
 // unavailable tells the client to send the batch again, and when.
 func unavailable(cause error) error {
 	err := connect.NewError(connect.CodeUnavailable, fmt.Errorf("events were not recorded, send them again with the same event_id: %w", cause))
-	if detail, derr := connect.NewErrorDetail(&errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)}); derr == nil {
+	after := retryAfter
+	if errors.Is(cause, ErrFull) {
+		after = retryFull
+	}
+	if detail, derr := connect.NewErrorDetail(&errdetails.RetryInfo{RetryDelay: durationpb.New(after)}); derr == nil {
 		err.AddDetail(detail)
 	}
-	err.Meta().Set("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
+	err.Meta().Set("Retry-After", strconv.Itoa(int(after.Seconds())))
 	return err
 }
 

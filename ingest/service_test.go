@@ -32,6 +32,7 @@ var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 type bench struct {
 	t         *testing.T
 	cluster   *kfake.Cluster
+	newClient ClientFactory
 	publisher *Publisher
 	service   *Service
 	client    ingestv1connect.IngestServiceClient
@@ -44,16 +45,27 @@ func newBench(t *testing.T, change func(*Config), opts ...connect.ClientOption) 
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	b := &bench{t: t, cluster: cluster}
+	b := benchOn(t, func(o ...kgo.Opt) (*kgo.Client, error) {
+		return kgo.NewClient(append(o, kgo.SeedBrokers(cluster.ListenAddrs()...))...)
+	}, func() time.Time { return now }, change, opts...)
+	b.cluster = cluster
+	return b
+}
+
+// benchOn is the service over the broker that newClient opens.
+func benchOn(t *testing.T, newClient ClientFactory, clock func() time.Time, change func(*Config), opts ...connect.ClientOption) *bench {
+	t.Helper()
+	b := &bench{t: t, newClient: newClient}
 	cfg := DefaultConfig()
 	if change != nil {
 		change(&cfg)
 	}
+	var err error
 	if b.publisher, err = NewPublisher(cfg, b.newClient, prometheus.NewRegistry()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.publisher.Close)
-	if b.service, err = NewService(b.publisher, func() time.Time { return now }, prometheus.NewRegistry(), testkit.Log(t)); err != nil {
+	if b.service, err = NewService(b.publisher, clock, prometheus.NewRegistry(), testkit.Log(t)); err != nil {
 		t.Fatal(err)
 	}
 	_, handler := ingestv1connect.NewIngestServiceHandler(b.service)
@@ -65,10 +77,6 @@ func newBench(t *testing.T, change func(*Config), opts ...connect.ClientOption) 
 	return b
 }
 
-func (b *bench) newClient(opts ...kgo.Opt) (*kgo.Client, error) {
-	return kgo.NewClient(append(opts, kgo.SeedBrokers(b.cluster.ListenAddrs()...))...)
-}
-
 // onBroker returns what the topic holds, by event id.
 func (b *bench) onBroker() map[string]*ingestv1.WatchEvent {
 	b.t.Helper()
@@ -77,11 +85,17 @@ func (b *bench) onBroker() map[string]*ingestv1.WatchEvent {
 		b.t.Fatal(err)
 	}
 	defer client.Close()
-	ends, err := kadm.NewClient(client).ListEndOffsets(b.t.Context(), ingestv1.TopicWatchEvents)
+	adm := kadm.NewClient(client)
+	starts, err := adm.ListStartOffsets(b.t.Context(), ingestv1.TopicWatchEvents)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ends, err := adm.ListEndOffsets(b.t.Context(), ingestv1.TopicWatchEvents)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	var left int64
+	starts.Each(func(o kadm.ListedOffset) { left -= o.Offset })
 	ends.Each(func(o kadm.ListedOffset) { left += o.Offset })
 	events := make(map[string]*ingestv1.WatchEvent)
 	for left > 0 {

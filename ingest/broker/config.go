@@ -21,11 +21,16 @@ type Config struct {
 	ConnectTimeout time.Duration `koanf:"connect_timeout"`
 	// MaxBatchBytes bounds what a client writes to one partition at once, and so one record. Topics are created to take it.
 	MaxBatchBytes int32 `koanf:"max_batch_bytes"`
+	// MaxBytes bounds the embedded broker's log on disk; one that is full refuses what comes until retention has made room. 0
+	// means no bound.
+	MaxBytes int64 `koanf:"max_bytes"`
+	// MinFreeBytes is what the embedded broker leaves free of its disk; it refuses what comes when there is less.
+	MinFreeBytes int64 `koanf:"min_free_bytes"`
 }
 
 // DefaultConfig is the embedded broker in the data folder.
 func DefaultConfig() Config {
-	return Config{URL: "embedded:", ConnectTimeout: 10 * time.Second, MaxBatchBytes: 1 << 20}
+	return Config{URL: "embedded:", ConnectTimeout: 10 * time.Second, MaxBatchBytes: 1 << 20, MinFreeBytes: 256 << 20}
 }
 
 // Validate says what is wrong with the configuration, naming each field as the file does.
@@ -39,6 +44,12 @@ func (c Config) Validate() error {
 	}
 	if c.MaxBatchBytes < 64<<10 || c.MaxBatchBytes > 64<<20 {
 		errs = append(errs, fmt.Errorf("broker.max_batch_bytes must be between %d and %d, is %d", 64<<10, 64<<20, c.MaxBatchBytes))
+	}
+	if c.MaxBytes < 0 || c.MaxBytes > 0 && c.MaxBytes < int64(c.MaxBatchBytes) {
+		errs = append(errs, fmt.Errorf("broker.max_bytes must be 0 (no bound) or at least broker.max_batch_bytes (%d), is %d", c.MaxBatchBytes, c.MaxBytes))
+	}
+	if c.MinFreeBytes < 0 || c.MinFreeBytes > 1<<50 {
+		errs = append(errs, fmt.Errorf("broker.min_free_bytes must be between 0 and %d, is %d", int64(1)<<50, c.MinFreeBytes))
 	}
 	return errors.Join(errs...)
 }

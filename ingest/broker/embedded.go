@@ -129,6 +129,12 @@ func (e *embedded) run(cfg Config) error {
 		return err
 	}
 	e.cluster.ControlKey(int16(kmsg.DeleteRecords), e.keepLastRecord)
+	space := &room{dir: e.dir, limit: cfg.MaxBytes, keep: cfg.MinFreeBytes, log: e.log}
+	e.cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		// Kept also after a refusal, which would else have been the last.
+		e.cluster.KeepControl()
+		return space.admit(request)
+	})
 	t := e.target()
 	security, err := t.securityOpts()
 	if err != nil {

@@ -251,7 +251,9 @@ func TestOthersReadTheFiles(t *testing.T) {
 // live makes events as clients send them, with random ids of plays, sessions and requests: what compresses badly, and what
 // benchmarks are to be about.
 func live(n int) []*ingestv1.WatchEvent {
-	id := func(i int, what string) string { return watchevent.FormatID(watchevent.DeriveID(noon, what, fmt.Sprint(i))) }
+	id := func(i int, what string) string {
+		return watchevent.FormatID(watchevent.DeriveID(noon, what, fmt.Sprint(i)))
+	}
 	out := make([]*ingestv1.WatchEvent, n)
 	for i := range out {
 		e := event(i)

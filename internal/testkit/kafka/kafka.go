@@ -43,6 +43,7 @@ type Server struct {
 	ports    ports
 	certs    certFiles
 	password string
+	pid      int
 	ended    chan struct{}
 	reaper   *reap.Reaper
 }
@@ -172,7 +173,7 @@ func (s *Server) run(ctx context.Context) error {
 		defer close(ended)
 		_ = cmd.Wait() // Whatever ended it, its log says more.
 	}()
-	s.ended = ended
+	s.ended, s.pid = ended, cmd.Process.Pid
 	remove := ""
 	if s.opts.Remove {
 		remove = s.opts.Dir
@@ -240,6 +241,14 @@ func (s *Server) Close() error {
 	err := s.reaper.Now()
 	<-s.ended
 	return err
+}
+
+// Signal sends the broker's process a signal: SIGSTOP lets it stand still as a machine that hangs does, until SIGCONT.
+func (s *Server) Signal(signal syscall.Signal) error {
+	if err := syscall.Kill(s.pid, signal); err != nil {
+		return fmt.Errorf("signal Apache Kafka: %w", err)
+	}
+	return nil
 }
 
 // Restart starts a broker that was closed again, on the same folder and ports.
