@@ -81,7 +81,7 @@ func TestEachRuleCatchesItsBreach(t *testing.T) {
 func TestWhatTheLawAllows(t *testing.T) {
 	doc := "// Package p does.\npackage p\n"
 	got := breaches(t, map[string]string{
-		"serving/a.go":              doc + "import (\n_ \"marquee/training/model\"\n_ \"marquee/ann\"\n_ \"marquee/features/online\"\n_ \"marquee/catalog/changes\"\n_ \"marquee/internal/vec\"\n_ \"marquee/ingest/v1\"\n_ \"marquee/serving/state\"\n)\n",
+		"serving/a.go":              doc + "import (\n_ \"marquee/training/model\"\n_ \"marquee/ann\"\n_ \"marquee/features/online\"\n_ \"marquee/catalog/changes\"\n_ \"marquee/internal/vec\"\n_ \"marquee/ingest/v1\"\n_ \"marquee/ingest/watchevent\"\n_ \"marquee/serving/state\"\n)\n",
 		"serving/state/a.go":        doc,
 		"ann/a.go":                  doc + "import _ \"marquee/internal/vec\"\n",
 		"cmd/marquee/main.go":       "// Command marquee is it.\npackage main\nimport _ \"marquee/eval/simulator\"\n",

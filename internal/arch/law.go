@@ -20,7 +20,7 @@ func isLeaf(dir string) bool {
 
 // readers are the packages besides v1 through which a module may be imported.
 func readers() []string {
-	return []string{"features/online", "features/snapshot", "training/model", "catalog/changes"}
+	return []string{"ingest/watchevent", "features/online", "features/snapshot", "training/model", "catalog/changes"}
 }
 
 func within(dir, folder string) bool {

@@ -43,7 +43,11 @@ func TestAwayOnRealEngines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.Close()
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	if _, err := d.ExecContext(t.Context(), "SELECT nonsense"); err == nil || Away(err) {
 		t.Errorf("a wrong statement: %v", err)
 	}

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 )
 
 // Library is one of the native libraries.
@@ -69,8 +71,8 @@ func find(lib Library, named string, from ...string) (string, error) {
 			dir = parent
 		}
 	}
-	return "", fmt.Errorf("%w: no %s/%s/%s at or above %v; run `make setup` in the project, or name its folder in %s",
-		ErrMissing, folder, Platform(), lib, from, DirVariable)
+	return "", fmt.Errorf("%w: no %s/%s/%s at or above %s; run `make setup` in the project, or name its folder in %s",
+		ErrMissing, folder, Platform(), lib, strings.Join(slices.Compact(from), " or "), DirVariable)
 }
 
 func isFile(path string) bool {

@@ -1,13 +1,13 @@
 package state
 
 import (
-	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	ingestv1 "marquee/ingest/v1"
+	"marquee/ingest/watchevent"
 )
 
 func watchEvent() *ingestv1.WatchEvent {
@@ -32,58 +32,63 @@ func TestDecodeProtobufAndJSONAlike(t *testing.T) {
 	for _, tc := range []struct {
 		contentType string
 		value       []byte
-	}{{"", binary}, {ingestv1.ContentTypeProto, binary}, {ingestv1.ContentTypeJSON, text}} {
-		got, err := Decode(tc.contentType, tc.value)
+	}{{"", binary}, {ingestv1.ContentTypeProto, binary}, {ingestv1.ContentTypeJSON, text}, {ingestv1.ContentTypeJSON + "; charset=utf-8", text}} {
+		got, err := new(reader).read(watchevent.Record{Value: tc.value, ContentType: tc.contentType})
 		if err != nil || got != want {
-			t.Errorf("Decode(%q) = %+v, %v; want %+v", tc.contentType, got, err, want)
+			t.Errorf("%q: read %+v, %v; want %+v", tc.contentType, got, err, want)
 		}
 	}
 }
 
-func TestImplausibleClocksAreNotBelieved(t *testing.T) {
+func wire(t *testing.T, change func(*ingestv1.WatchEvent)) []byte {
+	t.Helper()
 	w := watchEvent()
-	w.ClockSkew = 7
-	e, err := fromWatchEvent(w)
-	if err != nil || e.At != start+5 {
+	change(w)
+	value, err := proto.Marshal(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func TestImplausibleClocksAreNotBelieved(t *testing.T) {
+	flagged := watchevent.Record{Value: wire(t, func(w *ingestv1.WatchEvent) { w.ClockSkew = 7 })}
+	if e, err := new(reader).read(flagged); err != nil || e.At != start+5 {
 		t.Errorf("At = %d, %v; want the server's time", e.At, err)
 	}
-}
-
-func TestDecodeSaysWhatIsWrong(t *testing.T) {
-	tests := []struct {
-		name  string
-		spoil func(*ingestv1.WatchEvent)
-		want  string
-	}{
-		{"no profile", func(w *ingestv1.WatchEvent) { w.ProfileId = "" }, "profile_id must have 1 to 64 bytes, has 0"},
-		{"long profile", func(w *ingestv1.WatchEvent) { w.ProfileId = strings.Repeat("x", 65) }, "has 65"},
-		{"no title", func(w *ingestv1.WatchEvent) { w.TitleId = "" }, "title_id"},
-		{"no play", func(w *ingestv1.WatchEvent) { w.PlayId = "" }, "play_id is required"},
-		{"no type", func(w *ingestv1.WatchEvent) { w.Type = 0 }, "type 0 is not known"},
-		{"unknown type", func(w *ingestv1.WatchEvent) { w.Type = 99 }, "type 99 is not known"},
-		{"no time", func(w *ingestv1.WatchEvent) { w.OccurredAt = 0 }, "occurred_at"},
-		{"negative time watched", func(w *ingestv1.WatchEvent) { w.WatchedMs = -1 }, "watched_ms must be between 0 and 604800000, is -1"},
-		{"endless film", func(w *ingestv1.WatchEvent) { w.DurationMs = 1 << 40 }, "duration_ms"},
-	}
-	for _, tc := range tests {
-		t.Run(tc.name, func(t *testing.T) {
-			w := watchEvent()
-			tc.spoil(w)
-			value, err := proto.Marshal(w)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := Decode("", value); err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("error %v, want %q", err, tc.want)
-			}
-		})
-	}
-	if _, err := Decode("text/csv", nil); err == nil || !strings.Contains(err.Error(), `content-type is "text/csv"`) {
-		t.Errorf("error %v", err)
+	// Nobody stamped this one: it came straight to the topic, from a client that lives in another century.
+	const day = 24 * 3600 * 1_000_000
+	straight := watchevent.Record{Value: wire(t, func(w *ingestv1.WatchEvent) { w.OccurredAt, w.ReceivedAt = start+1000*day, 0 }), Timestamp: start + day}
+	if e, err := new(reader).read(straight); err != nil || e.At != start+day {
+		t.Errorf("At = %d, %v; want the record's time", e.At, err)
 	}
 }
 
-func FuzzDecode(f *testing.F) {
+func TestWhatTheConsumerRefusesIsNotLiveEither(t *testing.T) {
+	row := uint32(1 << 31)
+	for name, spoil := range map[string]func(*ingestv1.WatchEvent){
+		"no profile":            func(w *ingestv1.WatchEvent) { w.ProfileId = "" },
+		"no title":              func(w *ingestv1.WatchEvent) { w.TitleId = "" },
+		"no play":               func(w *ingestv1.WatchEvent) { w.PlayId = "" },
+		"no type":               func(w *ingestv1.WatchEvent) { w.Type = 0 },
+		"unknown type":          func(w *ingestv1.WatchEvent) { w.Type = 99 },
+		"no time":               func(w *ingestv1.WatchEvent) { w.OccurredAt = 0 },
+		"negative time watched": func(w *ingestv1.WatchEvent) { w.WatchedMs = -1 },
+		"endless film":          func(w *ingestv1.WatchEvent) { w.DurationMs = 1 << 40 },
+		"no id":                 func(w *ingestv1.WatchEvent) { w.EventId = "" },
+		"received in no time":   func(w *ingestv1.WatchEvent) { w.ReceivedAt = 1 << 62 },
+		"no row of a page":      func(w *ingestv1.WatchEvent) { w.Row = &row },
+	} {
+		if e, err := new(reader).read(watchevent.Record{Value: wire(t, spoil)}); err == nil {
+			t.Errorf("%s: read %+v", name, e)
+		}
+	}
+	if _, err := new(reader).read(watchevent.Record{ContentType: "text/csv"}); err == nil {
+		t.Error("text/csv was read")
+	}
+}
+
+func FuzzReader(f *testing.F) {
 	binary, _ := proto.Marshal(watchEvent())
 	text, _ := protojson.Marshal(watchEvent())
 	f.Add("", binary)
@@ -91,11 +96,11 @@ func FuzzDecode(f *testing.F) {
 	f.Add(ingestv1.ContentTypeJSON, []byte("{"))
 	f.Add("text/csv", []byte("a,b"))
 	f.Fuzz(func(t *testing.T, contentType string, value []byte) {
-		e, err := Decode(contentType, value)
+		e, err := new(reader).read(watchevent.Record{Value: value, ContentType: contentType, Timestamp: start})
 		if err != nil {
 			return
 		}
-		// What decodes can be applied, whatever it says.
+		// What is read can be applied, whatever it says.
 		s, _ := newStore(t, DefaultConfig())
 		s.Apply(e)
 		s.Read(e.ProfileID, &History{})

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	ingestv1 "marquee/ingest/v1"
+	"marquee/ingest/watchevent"
 )
 
 // HistoryLoader gives the state its start.
@@ -42,6 +43,8 @@ type Follower struct {
 	log     *slog.Logger
 	metrics *metrics
 	marks   watermarks
+	// reader belongs to the goroutine that follows.
+	reader reader
 	// erased is nil where nobody can be; generation is of the list that the store was last gone over by.
 	erased     Erased
 	generation int64
@@ -49,7 +52,9 @@ type Follower struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	ready  atomic.Bool
-	phase  atomic.Pointer[string]
+	// bare: history could not be loaded.
+	bare  atomic.Bool
+	phase atomic.Pointer[string]
 	// caughtUp is the latest instant whose log is known to be wholly in the state, Unix ns.
 	caughtUp atomic.Int64
 }
@@ -124,8 +129,9 @@ func (f *Follower) Ready(context.Context) error {
 	return errors.New(*f.phase.Load())
 }
 
-// Stale reports whether the state has been behind the log for longer than allowed.
-func (f *Follower) Stale() bool { return f.staleFor() > f.cfg.StaleAfter }
+// Stale reports whether the state has been behind the log for longer than allowed, or lacks the history that the log no
+// longer holds.
+func (f *Follower) Stale() bool { return f.bare.Load() || f.staleFor() > f.cfg.StaleAfter }
 
 func (f *Follower) staleFor() time.Duration {
 	at := f.caughtUp.Load()
@@ -166,32 +172,53 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// load fills the store from the loader. A loader that fails must not keep the service down: the log still holds what its
-// retention holds, and says so in a metric.
+// Loading history is tried so often, with growing pauses: an embedded warehouse whose process ended is back in a second.
+const (
+	loadAttempts   = 5
+	firstLoadPause = 200 * time.Millisecond
+)
+
+// load fills the store from the loader. A loader that fails for good must not keep the service down: the log still holds
+// what its retention holds, and answers say that they are not from all there is.
 func (f *Follower) load(ctx context.Context) map[int32]int64 {
 	if f.loader == nil {
 		return nil
 	}
-	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, f.cfg.LoadTimeout)
 	defer cancel()
-	n := 0
-	erased := f.leftOut()
-	marks, err := f.loader.Load(bounded, f.cfg.MaxTitles+f.cfg.MaxSeen, func(e Event) {
-		if erased(e.ProfileID) {
-			return
+	pause := firstLoadPause
+	for attempt := 1; ; attempt++ {
+		marks, err := f.loadOnce(bounded)
+		if err == nil {
+			return marks
 		}
+		// Loaded twice, a play that is no longer open would count twice.
+		f.store.clear()
+		if attempt == loadAttempts || bounded.Err() != nil {
+			f.bare.Store(true)
+			f.metrics.historyMissing.Set(1)
+			f.log.Error("history could not be loaded; profiles know only what the log still holds", "error", err)
+			return nil
+		}
+		f.log.Warn("history could not be loaded, trying again", "error", err, "pause", pause)
+		wait(bounded, pause)
+		pause *= 2
+	}
+}
+
+func (f *Follower) loadOnce(ctx context.Context) (map[int32]int64, error) {
+	began := time.Now()
+	n := 0
+	marks, err := f.loader.Load(ctx, f.cfg.MaxTitles+f.cfg.MaxSeen, func(e Event) {
 		f.store.Apply(e)
 		n++
 	})
 	if err != nil {
-		f.metrics.historyMissing.Set(1)
-		f.log.Error("history could not be loaded; profiles know only what the log still holds", "error", err)
-		return nil
+		return nil, err
 	}
 	f.metrics.loadSeconds.Set(time.Since(began).Seconds())
 	f.log.Info("history loaded", "interactions", n, "profiles", f.store.Profiles(), "took", time.Since(began).Round(time.Millisecond))
-	return marks
+	return marks, nil
 }
 
 // follow reads the log from the marks on until the context ends or the client is of no more use.
@@ -288,7 +315,7 @@ func (f *Follower) applyRecord(r *kgo.Record, erased func(string) bool) {
 	if r.Attrs.IsControl() || r.Key == nil && r.Value == nil {
 		return
 	}
-	event, err := Decode(contentType(r), r.Value)
+	event, err := f.reader.read(watchevent.Record{Value: r.Value, ContentType: contentType(r), Timestamp: r.Timestamp.UnixMicro()})
 	if err != nil {
 		// The ingest consumer puts it on the dead-letter topic; here it is only counted.
 		f.metrics.undecodable.Inc()

@@ -173,13 +173,58 @@ func TestHistoryThatCannotBeLoadedIsReadFromTheLog(t *testing.T) {
 	connect := broker(t)
 	produce := producer(t, connect)
 	produce(0, "", encoded(t, "p", "a", 1))
-	s, f := follow(t, DefaultConfig(), connect, loaded{next: map[int32]int64{0: 1}, err: errors.New("warehouse gone")})
+	cfg := DefaultConfig()
+	cfg.LoadTimeout = 50 * time.Millisecond
+	s, f := follow(t, cfg, connect, loaded{next: map[int32]int64{0: 1}, err: errors.New("warehouse gone")})
 	awaitReady(t, f)
 	if !s.Read("p", &History{}) {
 		t.Error("the log was not read from its beginning")
 	}
 	if got := testutil.ToFloat64(f.metrics.historyMissing); got != 1 {
 		t.Errorf("history_missing = %v, want 1", got)
+	}
+	if !f.Stale() {
+		t.Error("answers from half of the history do not say so")
+	}
+}
+
+// interrupted is a HistoryLoader that breaks off once.
+type interrupted struct {
+	loaded
+
+	calls int
+}
+
+func (l *interrupted) Load(ctx context.Context, titles int, give func(Event)) (map[int32]int64, error) {
+	next, err := l.loaded.Load(ctx, titles, give)
+	if l.calls++; l.calls == 1 {
+		return nil, errors.New("warehouse restarting")
+	}
+	return next, err
+}
+
+func TestHistoryIsLoadedAgainWhenTheWarehouseRestarts(t *testing.T) {
+	connect := broker(t)
+	producer(t, connect)(0, "", encoded(t, "p", "a", 1))
+	loader := &interrupted{loaded: loaded{next: map[int32]int64{0: 1}}}
+	// More plays of one title than a profile holds open: given twice, the first of them would count twice.
+	for i := range 2 * openPlays {
+		loader.events = append(loader.events, watch("p", "t", fmt.Sprint(i), start+int64(i), film/16))
+	}
+	want, _ := newStore(t, DefaultConfig())
+	for _, e := range loader.events {
+		want.Apply(e)
+	}
+	s, f := follow(t, DefaultConfig(), connect, loader)
+	awaitReady(t, f)
+	var got, expected History
+	s.Read("p", &got)
+	want.Read("p", &expected)
+	if len(got.Entries) != 1 || got.Entries[0] != expected.Entries[0] || got.Events != expected.Events {
+		t.Errorf("history %+v, want %+v", got, expected)
+	}
+	if f.Stale() || testutil.ToFloat64(f.metrics.historyMissing) != 0 {
+		t.Error("history is said to be missing")
 	}
 }
 

@@ -176,6 +176,17 @@ func (s *Store) ForgetAll(named func(profileID string) bool) int {
 	return n
 }
 
+// clear forgets everything.
+func (s *Store) clear() {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		sh.profiles = make(map[string]*profile)
+		sh.mu.Unlock()
+	}
+	s.trending.clear()
+}
+
 // Profiles returns how many profiles are held.
 func (s *Store) Profiles() int {
 	n := 0

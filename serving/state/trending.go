@@ -59,6 +59,13 @@ func newTrending(cfg Config, clock Clock) *trending {
 	return t
 }
 
+// clear forgets every play.
+func (t *trending) clear() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.weight, t.total, t.dirty = nil, nil, true
+}
+
 // move replaces what a play added by what it adds now.
 func (t *trending) move(title uint32, before, after contribution) {
 	if before == after || before.strength == 0 && after.strength == 0 {
