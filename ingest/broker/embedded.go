@@ -123,7 +123,9 @@ func (e *embedded) run(cfg Config) error {
 			"log.cleaner.backoff.ms": strconv.FormatInt(never, 10),
 			// A group's place in the log does not expire while the service is off.
 			"offsets.retention.minutes": strconv.Itoa(math.MaxInt32),
-			"message.max.bytes":         strconv.Itoa(int(cfg.MaxBatchBytes)),
+			// What Kafka allows is a setting there; here ingest.session_timeout may be what it likes.
+			"group.min.session.timeout.ms": "1000",
+			"message.max.bytes":            strconv.Itoa(int(cfg.MaxBatchBytes)),
 		}))
 	if err != nil {
 		return err

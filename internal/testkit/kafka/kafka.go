@@ -252,6 +252,17 @@ func (s *Server) Signal(signal syscall.Signal) error {
 }
 
 // Restart starts a broker that was closed again, on the same folder and ports.
+
+// Kill ends the broker as SIGKILL does. Its folder stays, for Restart.
+func (s *Server) Kill() error {
+	if err := syscall.Kill(s.pid, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill Apache Kafka: %w", err)
+	}
+	<-s.ended
+	return s.reaper.Forget()
+}
+
+// Restart starts a broker that was closed or killed again, on the same folder and ports.
 func (s *Server) Restart(ctx context.Context) error {
 	if err := s.run(ctx); err != nil {
 		return fmt.Errorf("restart Apache Kafka: %w", err)

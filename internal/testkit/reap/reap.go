@@ -55,3 +55,14 @@ func (r *Reaper) Now() error {
 	})
 	return r.err
 }
+
+// Forget gives the watch up: the process and the folder are somebody else's now, or the process has ended.
+func (r *Reaper) Forget() error {
+	r.once.Do(func() {
+		// The shell goes first, so that it never sees the end of its input.
+		if r.err = r.cmd.Process.Kill(); r.err == nil {
+			_ = r.cmd.Wait() // killed, as was meant; it also closes the input
+		}
+	})
+	return r.err
+}
