@@ -15,7 +15,7 @@ PROTOC_GEN_GO_VERSION := v1.36.12
 PROTOC_GEN_CONNECT_VERSION := v1.21.1
 GOLANGCI_VERSION := v2.15.0
 
-.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars bench bench-ingest clean help
+.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ingest clean help
 
 help: ## Show these commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -44,6 +44,11 @@ fuzz: setup ## Run every fuzzer for FUZZTIME.
 		for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | sed 's/^func //'); do \
 			echo "== $$dir $$f"; go test -run='^$$' -fuzz="^$$f\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=5x "$$dir"; \
 		done; done
+
+RUNS ?= 100
+SEED ?= 0
+crash: setup kafka-jars ## Kill everything RUNS times at random moments; an acknowledged event must be stored once. SEED repeats.
+	@go run ./internal/testkit/crashrun -runs $(RUNS) -seed $(SEED)
 
 bench: setup ## Run every Go benchmark once.
 	@go test -run='^$$' -bench=. -benchmem $(PKGS)

@@ -43,6 +43,9 @@ func (s *Server) config() string {
 		{"share.coordinator.state.topic.min.isr", "1"},
 		{"share.coordinator.state.topic.num.partitions", "1"},
 		{"group.initial.rebalance.delay.ms", "0"},
+		// A broker that was killed is let in again when its last registration has expired.
+		{"broker.session.timeout.ms", "4000"},
+		{"broker.heartbeat.interval.ms", "500"},
 		{"group.min.session.timeout.ms", "1000"},
 		{"log.cleaner.dedupe.buffer.size", "16777216"},
 		{"log.cleaner.backoff.ms", "500"},
