@@ -14,8 +14,11 @@ BUF_VERSION := v1.75.0
 PROTOC_GEN_GO_VERSION := v1.36.12
 PROTOC_GEN_CONNECT_VERSION := v1.21.1
 GOLANGCI_VERSION := v2.15.0
+HNSWLIB_VERSION := 0.8.0
+FAISS_VERSION := 1.15.1
+NUMPY_VERSION := 2.3.4
 
-.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ingest clean help
+.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-ingest clean help
 
 help: ## Show these commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -52,6 +55,18 @@ crash: setup kafka-jars ## Kill everything RUNS times at random moments; an ackn
 
 bench: setup ## Run every Go benchmark once.
 	@go test -run='^$$' -bench=. -benchmem $(PKGS)
+
+# The peers of bench-ann live outside the project, one environment a set of versions. Compiled here, for this processor.
+ANN_PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/marquee-peers/ann-hnswlib$(HNSWLIB_VERSION)-faiss$(FAISS_VERSION)-numpy$(NUMPY_VERSION)
+
+$(ANN_PEERS)/ready:
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	@$(@D)/bin/pip -q install --disable-pip-version-check numpy==$(NUMPY_VERSION) faiss-cpu==$(FAISS_VERSION) pybind11==3.1.0 setuptools==80.9.0 wheel==0.45.1
+	@CFLAGS="-O3 -march=native" $(@D)/bin/pip -q install --disable-pip-version-check --no-build-isolation --no-cache-dir --no-binary hnswlib hnswlib==$(HNSWLIB_VERSION)
+	@touch $@
+
+bench-ann: setup $(ANN_PEERS)/ready ## Measure nearest-neighbour search against hnswlib and faiss; QUICK=1: under three minutes. SETS=100k,1m,gowalla,128: only these.
+	@go run ./cmd/benchann -python $(ANN_PEERS)/bin/python $(if $(QUICK),-quick) $(if $(SETS),-sets $(SETS))
 
 bench-ingest: build ## Measure RecordEvents into both sinks; QUICK=1: under three minutes. BROKER=kafka://HOST: that broker.
 	@go run ./ingest/bench -marquee bin/marquee

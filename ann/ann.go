@@ -92,7 +92,7 @@ type SearchOptions struct {
 	// k; 0 means DefaultEF.
 	EF int
 	// Rerank is how many candidates found in int8 are compared again in float32. Below k it counts as k; 0 means the
-	// larger of 40 and 4*k.
+	// larger of 40 and 4*k, but not more than EF where that is given.
 	Rerank int
 	// Float32 makes an index that has int8 codes search without them.
 	Float32 bool

@@ -199,6 +199,37 @@ func TestHeadHoldsTheLongest(t *testing.T) {
 	}
 }
 
+// TestRowsLeftOverTakeNoLinkFromOthers: by inner product without a head, many of the shortest rows have no link to them.
+// Making them reachable must not cost the others their links: it once did, and halved the speed at equal recall.
+func TestRowsLeftOverTakeNoLinkFromOthers(t *testing.T) {
+	m := newMixture(105, 32, 60, 0.8)
+	vectors, queries := m.draw(8000), m.draw(100)
+	st := newStore(vectors, 32, InnerProduct)
+	b := newBuilder(st, st.n, Options{M: 8, EFConstruction: 60}.withDefaults(st.n))
+	if err := b.insertAll(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	before := slices.Clone(b.base)
+	b.connect()
+	added := 0
+	for i, link := range before {
+		if link != none && b.base[i] != link {
+			t.Fatalf("link %d of row %d went from %d to %d", i%16, i/16, link, b.base[i])
+		}
+		if link != b.base[i] {
+			added++
+		}
+	}
+	if added < st.n/50 {
+		t.Errorf("%d links added: the rows of this test are to leave more unreached", added)
+	}
+	ix := build(t, vectors, 32, Options{Kind: HNSW, M: 8, EFConstruction: 60})
+	truth := truths(InnerProduct, vectors, 32, queries, 10, nil)
+	if r := meanRecall(t, ix, truth, queries, 10, SearchOptions{Force: HNSW, EF: 40}); r < .95 {
+		t.Errorf("recall@10 %.4f at ef 40, want .95", r)
+	}
+}
+
 // TestPoolAgainstSorting inserts and expands at random and compares with a sorted slice.
 func TestPoolAgainstSorting(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))

@@ -89,6 +89,9 @@ func (ix *index) Plan(k int, opts SearchOptions) (Plan, error) {
 		plan.Rerank = opts.Rerank
 		if plan.Rerank == 0 {
 			plan.Rerank = max(40, 4*k)
+			if opts.EF > 0 {
+				plan.Rerank = min(plan.Rerank, max(opts.EF, k)) // not more than a walk was asked to keep
+			}
 		}
 		plan.Rerank = min(max(plan.Rerank, k), eligible)
 	}

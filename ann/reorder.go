@@ -11,8 +11,8 @@ import (
 // them, and without this no search could ever return those.
 //
 // It walks the graph breadth first and keeps, for each row, the one it was reached from. A row left over is searched for
-// like a query and linked to from one of the nearest rows reached, in a free place or in that of a link the tree does
-// not need: so nothing reached is ever lost.
+// like a query and linked to from a row reached, never in the place of a link the tree needs: so nothing reached is ever
+// lost.
 func (b *builder) connect() {
 	c := connector{inserter: b.newInserter(), parent: make([]uint32, b.nodes)}
 	for i := range c.parent {
@@ -53,33 +53,48 @@ func (c *connector) reach(row, from uint32) {
 	}
 }
 
-// adopt links to u from a row reached, and returns that row: one of the nearest if it can. Where all these are full, as
-// they may be among very many that are as near to each other, it takes the row reached last, and so makes a chain of
-// these, or else any. There is one: the tree needs fewer links than there are rows.
+// adoptEF is how many of the rows nearest to one left over are looked at for a free place.
+const adoptEF = 64
+
+// adopt links to u from a row reached, and returns that row: one of the nearest with a free place. Where all these are
+// full it takes the row reached last, and so makes a chain of the rows left over, which have free places since nothing
+// links to them and so nothing is linked back; failing that, a place of any row the tree does not need. There is one: the
+// tree needs fewer links than there are rows. Places of links that were chosen go last because those links are what a
+// walk needs: by inner product a tenth and more of the rows are left over, the shortest, and what leads to the others
+// is not to suffer for them.
 func (c *connector) adopt(u uint32) (from uint32) {
 	c.similar(u, []uint32{c.entry})
-	c.search(u, c.entry, c.keys[0], 0, c.ef)
+	c.search(u, c.entry, c.keys[0], 0, min(c.ef, adoptEF))
 	for _, e := range c.pool.e[:c.pool.n] {
-		if c.link(candidateRow(e), u) {
+		if c.append(candidateRow(e), u) {
 			return candidateRow(e)
 		}
 	}
-	if last := c.reached[len(c.reached)-1]; c.link(last, u) {
+	if last := c.reached[len(c.reached)-1]; c.append(last, u) {
 		return last
 	}
-	for !c.link(c.reached[c.full], u) {
+	for !c.append(c.reached[c.full], u) && !c.replace(c.reached[c.full], u) {
 		c.full++
 	}
 	return c.reached[c.full]
 }
 
-// link puts u among the links of a row, if there is a place the tree does not need.
-func (c *connector) link(from, u uint32) bool {
+// append puts u in a free place of the links of a row, if there is one.
+func (c *connector) append(from, u uint32) bool {
+	list := c.links(from, 0)
+	i := slices.Index(list, none)
+	if i < 0 {
+		return false
+	}
+	list[i] = u
+	return true
+}
+
+// replace puts u in the place of a link of a row that the tree does not need, if there is one.
+func (c *connector) replace(from, u uint32) bool {
 	list := c.links(from, 0)
 	for i := len(list) - 1; i >= 0; i-- {
-		free := list[i] == none && (i == 0 || list[i-1] != none)
-		spare := list[i] != none && c.parent[list[i]] != from
-		if free || spare {
+		if c.parent[list[i]] != from {
 			list[i] = u
 			return true
 		}
@@ -87,12 +102,13 @@ func (c *connector) link(from, u uint32) bool {
 	return false
 }
 
-// headLen bounds the head of an index of n vectors: 3% of all, but not so few that the next best are missed, nor so many
-// that scoring them is no longer a small part of a search: 4096 rows of 64 components cost about 10 us.
-func headLen(n int) int { return min(max(n/32, 1024), 4096, n/4) }
+// headLen bounds the head of an index of n vectors: 2% of all, but not so few that the next best are missed, nor so many
+// that scoring them is no longer a small part of a search: 4096 rows of 64 components cost about 15 us.
+func headLen(n int) int { return min(max(n/48, 512), 4096, n/4) }
 
-// headRows returns those of the first n rows that make the head, the longest first: those more than half as long again as the median, headLen
-// at most, in whole words of a bitmap.
+// headRows returns those of the first n rows that make the head, the longest first: those more than half as long again as
+// the median, headLen at most, in whole words of a bitmap. There is no head if these are less than half as many: a graph
+// finds a few by itself.
 func (st *store) headRows(n int) []uint32 {
 	norms := make([]float32, n)
 	for i := range norms {
@@ -114,6 +130,9 @@ func (st *store) headRows(n int) []uint32 {
 		if uint32(e>>32) > long {
 			rows = append(rows, entryRow(e))
 		}
+	}
+	if len(rows) < top.k/2 {
+		return nil
 	}
 	return rows[:len(rows)&^63]
 }
@@ -162,7 +181,7 @@ func (ix *index) distinctFirst() (copies [][]uint32) {
 // they, which are the answer to many a query, are met late: with factors of items whose lengths follow their popularity,
 // a walk of 64 candidates found half to four fifths of the ten best. To score the head first, in one scan, costs less
 // than a tenth of the walk, finds most of these, and starts the walk beside the rest.
-func (ix *index) reorder(copies [][]uint32) {
+func (ix *index) reorder(copies [][]uint32, head []uint32) {
 	g := ix.graph
 	renumber := make([]uint32, g.nodes)
 	for i := range renumber {
@@ -175,12 +194,9 @@ func (ix *index) reorder(copies [][]uint32) {
 			order = append(order, row)
 		}
 	}
-	if ix.metric == InnerProduct {
-		head := ix.headRows(g.nodes)
-		g.head = len(head)
-		for _, row := range head {
-			add(row)
-		}
+	g.head = len(head)
+	for _, row := range head {
+		add(row)
 	}
 	add(g.entry)
 	for i := 0; i < len(order); i++ {
@@ -223,7 +239,7 @@ func (g *graph) renumber(to, order []uint32) {
 
 // permute returns the rows of m, each of size elements, in the order given.
 func permute[T any](m []T, order []uint32, size int) []T {
-	out := make([]T, 0, len(m))
+	out := makeHuge[T](len(m))[:0]
 	for _, i := range order {
 		out = append(out, m[int(i)*size:(int(i)+1)*size]...)
 	}

@@ -43,7 +43,7 @@ func roundUp(n, to int) int { return (n + to - 1) / to * to }
 // newStore copies n = len(vectors)/dim vectors, which have been checked.
 func newStore(vectors []float32, dim int, metric Metric) *store {
 	st := &store{metric: metric, n: len(vectors) / dim, dim: dim, stride: roundUp(dim, 8), codeStride: roundUp(dim, 32)}
-	st.rows = make([]float32, st.n*st.stride)
+	st.rows = makeHuge[float32](st.n * st.stride)
 	for i := range st.n {
 		row := st.rows[i*st.stride : i*st.stride+dim]
 		copy(row, vectors[i*dim:])
@@ -85,7 +85,7 @@ func (st *store) quantize() {
 		largest = max(largest, maxAbs(st.row(i), st.center))
 	}
 	st.codeScale = codeScale(largest)
-	st.codes = make([]int8, st.n*st.codeStride)
+	st.codes = makeHuge[int8](st.n * st.codeStride)
 	for i := range st.n {
 		encode(st.codes[i*st.codeStride:], st.row(i), st.center, st.codeScale)
 	}

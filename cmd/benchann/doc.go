@@ -1,0 +1,9 @@
+// Command benchann compares package ann with hnswlib, faiss and coder/hnsw on the same vectors, in one run.
+//
+// Every engine is given the same M and efConstruction. For each recall asked for, the smallest ef with which an engine
+// reaches it is found by bisection, against a truth computed by brute force in numpy; then all engines are timed at
+// their ef in turn, round after round, by the CPU time of their process. A ratio is the median over the rounds. One
+// thread searches; queries are handed over in one batch and are not in the index.
+//
+// The Python peers live in a virtual environment outside the project, which `make bench-ann` creates.
+package main
