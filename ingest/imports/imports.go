@@ -3,7 +3,8 @@
 //
 // An import turns its source into one sequence of events, always the same for the same source, and publishes it in
 // order. The cursor counts the events of that sequence the broker has acknowledged, with a digest of their ids: when the
-// source has changed meanwhile, the digest tells whether it only grew at the end.
+// source has changed meanwhile, the digest tells whether it only grew at the end. Files too large to be read twice have a
+// cursor that is a place in the file, and tells by size, time and both ends whether the file is still the same.
 package imports
 
 import (
@@ -16,6 +17,8 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -68,11 +71,7 @@ type Import struct {
 // Open takes the right to import a namespace and reads its cursor. When somebody else is importing it, the error says
 // who (db.ErrLeaseHeld).
 func Open(ctx context.Context, database *db.DB, namespace, holder string) (*Import, error) {
-	steps, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, fmt.Errorf("open the imports' migrations: %w", err)
-	}
-	if err := database.Migrate(ctx, "ingest_imports", steps); err != nil {
+	if err := migrate(ctx, database); err != nil {
 		return nil, err
 	}
 	lease, err := database.AcquireLease(ctx, "import "+namespace, holder, leaseTime)
@@ -86,6 +85,36 @@ func Open(ctx context.Context, database *db.DB, namespace, holder string) (*Impo
 		return nil, errors.Join(err, lease.Release(ctx))
 	}
 	return i, nil
+}
+
+func migrate(ctx context.Context, database *db.DB) error {
+	steps, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return fmt.Errorf("open the imports' migrations: %w", err)
+	}
+	return database.Migrate(ctx, "ingest_imports", steps)
+}
+
+// Holder names this process to others that want the right it has.
+func Holder() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return fmt.Sprintf("%s, process %d", host, os.Getpid())
+}
+
+// CheckNamespace keeps ids within the contract's 64 bytes and readable.
+func CheckNamespace(ns string) error {
+	const most = 40
+	ok := len(ns) > 0 && len(ns) <= most
+	for _, c := range []byte(ns) {
+		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("-_.", c) >= 0)
+	}
+	if !ok {
+		return fmt.Errorf("a namespace is 1 to %d of a-z, 0-9, -, _ and ., this is %q", most, ns)
+	}
+	return nil
 }
 
 // Cursor returns how far the import has come; a new one has acknowledged nothing.

@@ -5,16 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"time"
 
 	"connectrpc.com/connect"
 
 	catalogv1 "marquee/catalog/v1"
-	"marquee/ingest"
 	"marquee/ingest/imports"
-	ingestv1 "marquee/ingest/v1"
 	"marquee/internal/db"
 	"marquee/internal/lake"
 	"marquee/internal/logid"
@@ -23,11 +19,6 @@ import (
 // TitleWriter takes titles in; the catalogue's RPC client and its handler both are one.
 type TitleWriter interface {
 	PutTitles(ctx context.Context, req *connect.Request[catalogv1.PutTitlesRequest]) (*connect.Response[catalogv1.PutTitlesResponse], error)
-}
-
-// EventPublisher takes events in; *ingest.Publisher is one.
-type EventPublisher interface {
-	Begin(ctx context.Context, events []*ingestv1.WatchEvent) (*ingest.Pending, error)
 }
 
 // The stages of an import, in order.
@@ -52,7 +43,7 @@ type Options struct {
 	// Namespace prefixes every id; empty means the layout's own: ml100k, ml1m or mllatest.
 	Namespace string
 	Titles    TitleWriter
-	Publisher EventPublisher
+	Publisher imports.Publisher
 	// DB keeps the cursor.
 	DB *db.DB
 	// Broker is the log that Publisher writes to. An import whose cursor is of another log publishes there what the lake
@@ -105,11 +96,11 @@ func (i *importer) run(ctx context.Context) (err error) {
 	if i.Namespace == "" {
 		i.Namespace = i.layout.namespace
 	}
-	if err := checkNamespace(i.Namespace); err != nil {
+	if err := imports.CheckNamespace(i.Namespace); err != nil {
 		return err
 	}
 	i.summary.Layout, i.summary.Namespace, i.summary.ImportID = i.layout.name, i.Namespace, "movielens:"+i.Namespace
-	if i.record, err = imports.Open(ctx, i.DB, i.summary.ImportID, holder()); err != nil {
+	if i.record, err = imports.Open(ctx, i.DB, i.summary.ImportID, imports.Holder()); err != nil {
 		return err
 	}
 	defer func() {
@@ -125,27 +116,6 @@ func (i *importer) run(ctx context.Context) (err error) {
 		return err
 	}
 	return i.publish(ctx)
-}
-
-func holder() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown host"
-	}
-	return fmt.Sprintf("%s, process %d", host, os.Getpid())
-}
-
-// checkNamespace keeps ids within the contract's 64 bytes and readable.
-func checkNamespace(ns string) error {
-	const most = 40
-	ok := len(ns) > 0 && len(ns) <= most
-	for _, c := range []byte(ns) {
-		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("-_.", c) >= 0)
-	}
-	if !ok {
-		return fmt.Errorf("a namespace is 1 to %d of a-z, 0-9, -, _ and ., this is %q", most, ns)
-	}
-	return nil
 }
 
 // putTitles brings the movies into the catalogue.

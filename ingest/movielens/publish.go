@@ -2,12 +2,11 @@ package movielens
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
-	"marquee/ingest"
 	"marquee/ingest/events"
 	"marquee/ingest/imports"
 	ingestv1 "marquee/ingest/v1"
@@ -18,10 +17,6 @@ const (
 	microsPerSecond = 1_000_000
 	// durationMS is the nominal length of a film: 100 minutes.
 	durationMS = 6_000_000
-	// window is how many batches wait for the broker at a time.
-	window = 3
-	// maxFailures is how often in a row a batch may fail before the import gives up; the next run goes on from there.
-	maxFailures = 5
 )
 
 // publish brings the ratings to the broker, from where the cursor stands.
@@ -35,39 +30,12 @@ func (i *importer) publish(ctx context.Context) error {
 	if err := p.place(ctx); err != nil {
 		return err
 	}
-	failures := 0
-	for p.cursor.Acknowledged < int64(len(ratings)) {
-		before := p.cursor.Acknowledged
-		err := p.pass(ctx)
-		if err == nil {
-			break
-		}
-		if p.cursor.Acknowledged > before {
-			failures = 0
-		}
-		failures++
-		passing := errors.Is(err, ingest.ErrUnavailable) || errors.Is(err, ingest.ErrBusy)
-		if !passing || failures >= maxFailures || ctx.Err() != nil {
-			return fmt.Errorf("%d of %d events are imported, run the import again to go on: %w", p.cursor.Acknowledged, len(ratings), err)
-		}
-		i.Log.Warn("events not acknowledged by the broker, trying again", "error", err)
-		if err := pause(ctx, time.Duration(failures)*time.Second); err != nil {
-			return err
-		}
+	p.next = p.cursor.Acknowledged
+	if err := imports.Publish(ctx, i.Publisher, i.Log, p.batch, p.settle); err != nil {
+		return fmt.Errorf("%d of %d events are imported, run the import again to go on: %w", p.cursor.Acknowledged, len(ratings), err)
 	}
 	p.cursor.FinishedAt = time.Now().UnixMicro()
 	return i.record.Save(ctx, p.cursor)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }
 
 // publication moves the cursor over the ratings.
@@ -78,7 +46,18 @@ type publication struct {
 	digest *imports.Digest
 	// there are ids that need not be published again; nil unless the source changed other than at its end.
 	there map[watchevent.ID]bool
+	// next is the first rating that no batch was made of.
+	next int64
 }
+
+// batch is a stretch of the ratings.
+type batch struct {
+	ratings []rating
+	events  []*ingestv1.WatchEvent
+}
+
+// Events are those to publish: of ratings that are not there.
+func (b batch) Events() []*ingestv1.WatchEvent { return b.events }
 
 // place finds where to begin: after what an earlier run published if the source still begins with that, else at the
 // start.
@@ -139,58 +118,19 @@ func (p *publication) findThere(ctx context.Context) error {
 	return nil
 }
 
-// inFlight is a batch that waits for the broker.
-type inFlight struct {
-	pending *ingest.Pending
-	// ratings are those the batch covers, published of them newly.
-	ratings   []rating
-	published int64
-}
-
-// pass publishes batch after batch from the cursor on, several at a time, until one fails or none is left. What is in
-// flight when the context ends is still waited for (the publisher bounds that), so that the cursor says what is so.
-func (p *publication) pass(ctx context.Context) error {
-	var queue []inFlight
-	var failed error
-	// hole is set when a batch was not acknowledged: the cursor counts without holes, so it stays before it.
-	hole := false
-	next := p.cursor.Acknowledged
+// batch makes the next batch.
+func (p *publication) batch(context.Context) (batch, error) {
 	total := int64(len(p.source.ratings))
-	for {
-		for failed == nil && len(queue) < window && next < total {
-			if failed = ctx.Err(); failed != nil {
-				break
-			}
-			part := p.source.ratings[next:min(next+int64(p.BatchEvents), total)]
-			batch := p.events(part)
-			pending, err := p.Publisher.Begin(ctx, batch)
-			if err != nil {
-				failed = err
-				break
-			}
-			queue = append(queue, inFlight{pending: pending, ratings: part, published: int64(len(batch))})
-			next += int64(len(part))
-		}
-		if len(queue) == 0 {
-			return failed
-		}
-		if err := p.settle(ctx, queue[0], hole); err != nil {
-			hole = true
-			failed = errors.Join(failed, err)
-		}
-		queue = queue[1:]
+	if p.next >= total {
+		return batch{}, io.EOF
 	}
+	part := p.source.ratings[p.next:min(p.next+int64(p.BatchEvents), total)]
+	p.next += int64(len(part))
+	return batch{ratings: part, events: p.events(part)}, nil
 }
 
-// settle waits for a batch and moves the cursor over it, unless it is to stay.
-func (p *publication) settle(ctx context.Context, b inFlight, stay bool) error {
-	ctx = context.WithoutCancel(ctx)
-	if _, err := b.pending.Wait(ctx); err != nil {
-		return err
-	}
-	if stay {
-		return nil
-	}
+// settle moves the cursor over a batch that is on the broker.
+func (p *publication) settle(ctx context.Context, b batch) error {
 	for _, r := range b.ratings {
 		p.digest.Add(p.id(r))
 	}
@@ -201,8 +141,8 @@ func (p *publication) settle(ctx context.Context, b inFlight, stay bool) error {
 		return err
 	}
 	p.cursor = c
-	p.summary.EventsPublished += b.published
-	p.summary.EventsAlreadyImported += int64(len(b.ratings)) - b.published
+	p.summary.EventsPublished += int64(len(b.events))
+	p.summary.EventsAlreadyImported += int64(len(b.ratings) - len(b.events))
 	p.Progress(Progress{Stage: StageEvents, Done: c.Acknowledged, Total: int64(len(p.source.ratings))})
 	return nil
 }
