@@ -148,8 +148,9 @@ func TestHolding(t *testing.T) {
 			}()
 			// Long enough for a change that does not wait to be through; one that waits is waiting whatever the time.
 			select {
-			case <-added:
+			case err := <-added:
 				t.Error("the list changed while it was held")
+				added <- err
 			case <-time.After(200 * time.Millisecond):
 			}
 			note("held")
