@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -133,36 +134,33 @@ func printReport(c *console, r *benchmark.Report, cutoffs []int) error {
 // benchmarkModel is the model of that name with a preset's hyper-parameters.
 func benchmarkModel(name, preset string) (benchmark.Model, error) {
 	m := benchmark.Model{Name: name}
-	known := []string{"default"}
+	fits := map[string]fitter{}
 	switch name {
 	case "random":
-		m.Seeded, m.Fit = true, fitRandom
+		m.Seeded, fits["default"] = true, fitRandom
 	case "popular":
-		m.Fit = fitPopular
+		fits["default"] = fitPopular
 	case "knn":
-		m.Fit = fitKNN
+		fits["default"] = fitNeighbours(knn.DefaultConfig())
+		for p, cfg := range knn.Presets() {
+			fits[p] = fitNeighbours(cfg)
+		}
 	case "als":
-		presets := als.Presets()
-		for p := range presets {
-			known = append(known, p)
-		}
-		cfg, ok := presets[preset]
-		if preset == "default" {
-			cfg, ok = als.DefaultConfig(), true
-		}
-		if ok {
-			m.Seeded, m.Fit = true, fitALS(cfg)
-			return m, nil
+		m.Seeded, fits["default"] = true, fitALS(als.DefaultConfig())
+		for p, cfg := range als.Presets() {
+			fits[p] = fitALS(cfg)
 		}
 	default:
 		return m, fmt.Errorf("there is no model %q; there are random, popular, knn and als", name)
 	}
-	if m.Fit == nil || preset != "default" {
-		slices.Sort(known)
-		return m, fmt.Errorf("there is no preset %q of %s; there are %s", preset, name, strings.Join(known, ", "))
+	if m.Fit = fits[preset]; m.Fit == nil {
+		return m, fmt.Errorf("there is no preset %q of %s; there are %s", preset, name, strings.Join(slices.Sorted(maps.Keys(fits)), ", "))
 	}
 	return m, nil
 }
+
+// fitter fits a model to what a benchmark lets it see.
+type fitter = func(ctx context.Context, b *benchmark.Benchmark, seed uint64) (judge.Scorer, error)
 
 func fitRandom(_ context.Context, _ *benchmark.Benchmark, seed uint64) (judge.Scorer, error) {
 	return judge.Func(func(user uint32, scores []float32) error {
@@ -182,11 +180,7 @@ func fitPopular(_ context.Context, b *benchmark.Benchmark, _ uint64) (judge.Scor
 	return judge.Constant(count), nil
 }
 
-func fitKNN(ctx context.Context, b *benchmark.Benchmark, seed uint64) (judge.Scorer, error) {
-	return fitNeighbours(knn.DefaultConfig())(ctx, b, seed)
-}
-
-func fitNeighbours(cfg knn.Config) func(context.Context, *benchmark.Benchmark, uint64) (judge.Scorer, error) {
+func fitNeighbours(cfg knn.Config) fitter {
 	return func(ctx context.Context, b *benchmark.Benchmark, _ uint64) (judge.Scorer, error) {
 		m, err := knn.TrainItems(ctx, b.Fit, cfg)
 		if err != nil {
@@ -199,7 +193,7 @@ func fitNeighbours(cfg knn.Config) func(context.Context, *benchmark.Benchmark, u
 	}
 }
 
-func fitALS(cfg als.Config) func(context.Context, *benchmark.Benchmark, uint64) (judge.Scorer, error) {
+func fitALS(cfg als.Config) fitter {
 	return func(ctx context.Context, b *benchmark.Benchmark, seed uint64) (judge.Scorer, error) {
 		cfg := cfg
 		cfg.Seed, cfg.TrackLoss = seed, false

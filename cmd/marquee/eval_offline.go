@@ -12,6 +12,7 @@ import (
 	"marquee/eval/metric/judge"
 	"marquee/eval/report"
 	"marquee/training/dataset"
+	"marquee/training/knn"
 	"marquee/training/nightly"
 )
 
@@ -119,7 +120,7 @@ func (o evalOfflineCommand) models(e *engines) ([]offlineModel, error) {
 			return judge.Constant(s.Train.Popularity()), nil
 		}},
 		{"popular_decayed", fitDecayed},
-		{"knn", plain(benchmark.Model{Fit: fitKNN})},
+		{"knn", plain(benchmark.Model{Fit: fitNeighbours(knn.DefaultConfig())})},
 		{"als", plain(benchmark.Model{Fit: fitALS(e.settings.Training.ALS)})},
 	}
 	var out []offlineModel

@@ -106,12 +106,12 @@ func validationNDCG(ctx context.Context, v *benchmark.Benchmark, s judge.Scorer)
 func knnSpace() tune.Space {
 	return tune.Space{
 		{Name: "neighbours", Low: 20, High: 2000, Log: true, Whole: true}, {Name: "shrinkage", Low: 0.01, High: 200, Log: true},
-		{Name: "asymmetry", Low: 0.2, High: 1},
+		{Name: "asymmetry", Low: 0.2, High: 1}, {Name: "activity", Low: 0, High: 1},
 	}
 }
 
 func knnParams(p tune.Params) knn.Config {
-	return knn.Config{Neighbours: int(p["neighbours"]), Shrinkage: p["shrinkage"], Asymmetry: p["asymmetry"]}
+	return knn.Config{Neighbours: int(p["neighbours"]), Shrinkage: p["shrinkage"], Asymmetry: p["asymmetry"], Activity: p["activity"]}
 }
 
 func tuneKNN(v *benchmark.Benchmark) tune.Objective {

@@ -28,6 +28,9 @@ type Config struct {
 	// Asymmetry is the exponent of the title's own norm in the denominator; the other's is 1-Asymmetry. 0.5 is the
 	// cosine; less makes popular titles less alike to everything (Aiolli 2013). 0 to 1.
 	Asymmetry float64 `koanf:"asymmetry"`
+	// Activity makes a profile that watches much count less: its strengths are multiplied by its number of titles to the power
+	// of -Activity. 0 counts all alike, 0.5 scales a profile of equal strengths to length 1 (Karypis 2001). 0 to 1.
+	Activity float64 `koanf:"activity"`
 	// BM25 weighs an entry by K1 and B of BM25 before anything else, titles being documents and profiles terms: a title of a
 	// profile that watches everything says little. With K1 = 0 entries are taken as they are.
 	K1 float64 `koanf:"k1"`
@@ -50,6 +53,7 @@ func (c Config) Validate() error {
 	check(c.Neighbours >= 1, "neighbours must be 1 or more, is %d", c.Neighbours)
 	check(c.Shrinkage >= 0 && !math.IsInf(c.Shrinkage, 1), "shrinkage must be 0 or more, is %g", c.Shrinkage)
 	check(c.Asymmetry >= 0 && c.Asymmetry <= 1, "asymmetry must be between 0 and 1, is %g", c.Asymmetry)
+	check(c.Activity >= 0 && c.Activity <= 1, "activity must be between 0 and 1, is %g", c.Activity)
 	check(c.K1 >= 0 && !math.IsInf(c.K1, 1), "k1 must be 0 or more, is %g", c.K1)
 	check(c.B >= 0 && c.B <= 1, "b must be between 0 and 1, is %g", c.B)
 	check(c.Workers >= 0, "workers must be 0 or more, is %d", c.Workers)
@@ -76,6 +80,7 @@ func TrainItems(ctx context.Context, m *sparse.CSR, cfg Config) (*ItemModel, err
 	if err != nil {
 		return nil, err
 	}
+	damp(users, cfg.Activity)
 	titles := users.Transpose()
 	if cfg.K1 > 0 {
 		bm25(titles, cfg.K1, cfg.B)
@@ -108,6 +113,20 @@ func positive(m *sparse.CSR) (*sparse.CSR, error) {
 		return nil, fmt.Errorf("%w: no interaction has a strength above 0", ErrData)
 	}
 	return p, nil
+}
+
+// damp multiplies each user's strengths by the number of its titles to the power of -activity.
+func damp(users *sparse.CSR, activity float64) {
+	if activity == 0 {
+		return
+	}
+	for u := range users.Rows {
+		_, vals := users.Row(u)
+		scale := float32(math.Pow(float64(max(len(vals), 1)), -activity))
+		for i := range vals {
+			vals[i] *= scale
+		}
+	}
 }
 
 // bm25 replaces each entry of titles x users by its Okapi BM25 weight (Robertson and Zaragoza 2009): a title is the document, a
