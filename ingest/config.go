@@ -36,7 +36,8 @@ type Config struct {
 	// Group is the consumer group.
 	Group string `koanf:"group"`
 	// BatchEvents, BatchBytes and FlushInterval cut a range: at so many records, at so many bytes of records, or so long
-	// after its first record arrived, whichever is first.
+	// after its first record arrived, whichever is first. Where a partition brings thousands of records in a flush interval,
+	// a range may take three of them: fewer, larger ranges cost the warehouse less.
 	BatchEvents   int           `koanf:"batch_events"`
 	BatchBytes    int64         `koanf:"batch_bytes"`
 	FlushInterval time.Duration `koanf:"flush_interval"`
@@ -65,8 +66,8 @@ func DefaultConfig() Config {
 		PublishTimeout:      10 * time.Second,
 		PublishBufferEvents: 100_000,
 		Group:               "marquee-ingest",
-		BatchEvents:         20_000,
-		BatchBytes:          8 << 20,
+		BatchEvents:         50_000,
+		BatchBytes:          24 << 20,
 		FlushInterval:       time.Second,
 		BufferBytes:         128 << 20,
 		SinkTimeout:         30 * time.Second,

@@ -68,7 +68,7 @@ func benchOn(t *testing.T, newClient ClientFactory, clock func() time.Time, chan
 	if b.service, err = NewService(b.publisher, clock, prometheus.NewRegistry(), testkit.Log(t)); err != nil {
 		t.Fatal(err)
 	}
-	_, handler := ingestv1connect.NewIngestServiceHandler(b.service)
+	_, handler := ingestv1connect.NewIngestServiceHandler(b.service, HandlerOption())
 	server := httptest.NewUnstartedServer(handler)
 	server.EnableHTTP2 = true
 	server.StartTLS()

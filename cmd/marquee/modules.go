@@ -135,7 +135,7 @@ func (w *wiring) handle(s *rpc.Server) {
 		s.Handle(catalogv1connect.CatalogServiceName, path, h)
 	}
 	if w.recorder != nil {
-		path, h := ingestv1connect.NewIngestServiceHandler(w.recorder, s.OptionsPerItem()...)
+		path, h := ingestv1connect.NewIngestServiceHandler(w.recorder, append(s.OptionsPerItem(), ingest.HandlerOption())...)
 		s.Handle(ingestv1connect.IngestServiceName, path, h)
 	}
 	if w.serving != nil {

@@ -67,6 +67,9 @@ func (r *run) recordPhase(ctx context.Context) error {
 	if r.result.Synced, r.result.SyncedHow, err = r.synced(ctx); err != nil {
 		return err
 	}
+	if err := r.settled(ctx); err != nil {
+		return err
+	}
 	r.say("record: synced writes: %v (%s)", r.result.Synced, r.result.SyncedHow)
 	if !r.result.Synced && !r.unsynced {
 		return fmt.Errorf("the broker does not sync every write (%s): what was measured is not what is promised. Run with -unsynced to measure anyway", r.result.SyncedHow)

@@ -29,6 +29,12 @@ const recentList = time.Second
 // recordOverhead is what a record costs in memory beyond its key and value.
 const recordOverhead = 160
 
+const (
+	// busyRecords within a flush interval make a partition a busy one, whose ranges may take busyFlushes flush intervals.
+	busyRecords = 5_000
+	busyFlushes = 3
+)
+
 // worker owns one partition while this process has it.
 type worker struct {
 	m         *Module
@@ -185,8 +191,7 @@ func (w *worker) step(timer *time.Timer) error {
 	w.setStarved(w.open != nil)
 	wait := time.Hour
 	if w.open == nil && w.current.records > 0 {
-		wait = w.m.cfg.FlushInterval - time.Since(w.current.since)
-		if wait <= 0 {
+		if wait = w.m.patience(w.current.records) - time.Since(w.current.since); wait <= 0 {
 			return w.cut()
 		}
 	}
@@ -197,6 +202,15 @@ func (w *worker) step(timer *time.Timer) error {
 	case <-w.stopping.Done():
 	}
 	return nil
+}
+
+// patience is how long after its first record a range of so many records is cut. One of a busy partition may grow for
+// longer: what the warehouse spends on merging goes by the number of ranges more than by their size.
+func (m *Module) patience(records int) time.Duration {
+	if records < busyRecords || m.buffered.Load() > m.cfg.BufferBytes/2 {
+		return m.cfg.FlushInterval
+	}
+	return busyFlushes * m.cfg.FlushInterval
 }
 
 func (w *worker) isStopping() bool { return w.stopping.Err() != nil }

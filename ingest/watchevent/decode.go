@@ -44,7 +44,8 @@ func (d *Decoder) Decode(data []byte) (*ingestv1.WatchEvent, error) {
 			return nil, err
 		}
 		if !known {
-			d.unknown = append(d.unknown, data[:tag+n]...)
+			// As proto.Unmarshal keeps them: the tag in its shortest form, the value as it came.
+			d.unknown = append(protowire.AppendTag(d.unknown, num, typ), data[tag:tag+n]...)
 		}
 		data = data[tag+n:]
 	}
