@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -38,6 +39,11 @@ func (l serverLog) Logf(level kfake.LogLevel, format string, args ...any) {
 	case kfake.LogLevelError:
 		l.log.Error(fmt.Sprintf(format, args...))
 	case kfake.LogLevelWarn:
-		l.log.Warn(fmt.Sprintf(format, args...))
+		level := slog.LevelWarn
+		// It calls every synced write of some milliseconds slow.
+		if strings.HasPrefix(format, "txn: ") && strings.Contains(format, " slow ") {
+			level = slog.LevelDebug
+		}
+		l.log.Log(context.Background(), level, fmt.Sprintf(format, args...))
 	}
 }

@@ -64,7 +64,7 @@ func (g *Group) AwaitReady(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("not ready: %w", err)
+			return fmt.Errorf("not ready (%w): %w", context.Cause(ctx), err)
 		case <-tick.C:
 		}
 	}

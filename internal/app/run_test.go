@@ -96,7 +96,7 @@ func TestAwaitReadySaysWhatIsMissing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	err := g.AwaitReady(ctx)
-	if err == nil || !strings.Contains(err.Error(), "serving: 12 events behind") {
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "serving: 12 events behind") {
 		t.Errorf("AwaitReady = %v", err)
 	}
 }

@@ -18,6 +18,9 @@ type Config struct {
 	RequestTimeout time.Duration `koanf:"request_timeout"`
 	// MaxRequestBytes bounds a request message, decompressed.
 	MaxRequestBytes int `koanf:"max_request_bytes"`
+	// MaxCalls is how many calls may be under way; more are refused with RESOURCE_EXHAUSTED and advice to retry, before
+	// they wait for each other until none is answered in time.
+	MaxCalls int `koanf:"max_calls"`
 	// ReadHeaderTimeout bounds how long a connection may take to send a request's headers.
 	ReadHeaderTimeout time.Duration `koanf:"read_header_timeout"`
 	// IdleTimeout closes a connection that nothing was asked on for so long, and ends a stream whose client says nothing for
@@ -31,6 +34,7 @@ func DefaultConfig() Config {
 		Listen:            "127.0.0.1:8080",
 		RequestTimeout:    30 * time.Second,
 		MaxRequestBytes:   16 << 20,
+		MaxCalls:          1000,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 	}
@@ -56,6 +60,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxRequestBytes < 1<<10 || c.MaxRequestBytes > 1<<30 {
 		errs = append(errs, fmt.Errorf("rpc.max_request_bytes must be between 1024 and 1073741824, is %d", c.MaxRequestBytes))
+	}
+	if c.MaxCalls < 1 || c.MaxCalls > 1_000_000 {
+		errs = append(errs, fmt.Errorf("rpc.max_calls must be between 1 and 1000000, is %d", c.MaxCalls))
 	}
 	return errors.Join(errs...)
 }

@@ -276,3 +276,34 @@ func TestErrorsAreToldByWhoseTheyAre(t *testing.T) {
 		}
 	}
 }
+
+func TestMoreCallsThanAllowedAreRefusedAtOnce(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.MaxCalls = 1
+	inside, release := make(chan struct{}), make(chan struct{})
+	s := start(t, cfg, always, &service{recommend: func(context.Context) error {
+		inside <- struct{}{}
+		<-release
+		return nil
+	}})
+	openGate(t, s)
+	client := servingv1connect.NewRecommendationServiceClient(http.DefaultClient, s.Address())
+	answered := make(chan error, 1)
+	go func() {
+		_, err := client.Recommend(context.Background(), request("p"))
+		answered <- err
+	}()
+	<-inside
+	_, err := client.Recommend(t.Context(), request("p"))
+	var refused *connect.Error
+	if !errors.As(err, &refused) || refused.Code() != connect.CodeResourceExhausted || refused.Meta().Get("Retry-After") == "" {
+		t.Errorf("one call too many: %v", err)
+	}
+	close(release)
+	if err := <-answered; err != nil {
+		t.Errorf("the call under way: %v", err)
+	}
+	if code, _ := get(t, s.Address()+"/metrics"); code != 200 {
+		t.Errorf("/metrics answered %d", code)
+	}
+}

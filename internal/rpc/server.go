@@ -36,6 +36,7 @@ type Server struct {
 	failure  atomic.Pointer[error]
 	open     atomic.Bool
 	inflight atomic.Int64
+	shed     prometheus.Counter
 	// streams are the paths of procedures whose client sends a stream.
 	streams map[string]bool
 	// calls is the context of every call; cut ends it.
@@ -56,12 +57,16 @@ func New(cfg Config, log *slog.Logger, reg *prometheus.Registry, tracer trace.Tr
 	calls, cut := context.WithCancel(context.Background())
 	s := &Server{
 		cfg: cfg, log: log, mux: http.NewServeMux(), ready: ready, streams: map[string]bool{}, calls: calls, cut: cut,
+		shed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "marquee_rpc_shed_total", Help: "Calls refused because too many were under way.",
+		}),
 		options: []connect.HandlerOption{
 			connect.WithReadMaxBytes(cfg.MaxRequestBytes),
 			connect.WithInterceptors(tracing, newObserver(calls, log, reg, cfg.RequestTimeout)),
 		},
 		validate: connect.WithInterceptors(validation(validator)),
 	}
+	reg.MustRegister(s.shed)
 	s.mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, "ok") })
 	s.mux.HandleFunc("GET /readyz", s.readyz)
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}))
@@ -92,18 +97,27 @@ func (s *Server) Handle(name, path string, handler http.Handler) {
 
 func (s *Server) gated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.inflight.Add(1)
+		n := s.inflight.Add(1)
 		defer s.inflight.Add(-1)
-		if !s.open.Load() {
-			// Retry-After keeps clients from giving up during a start or a rolling restart.
-			w.Header().Set("Retry-After", "1")
-			if err := connect.NewErrorWriter().Write(w, r, connect.NewError(connect.CodeUnavailable, errors.New("starting or stopping; try again"))); err != nil {
-				s.log.Debug("refuse a call while closed", "error", err)
-			}
-			return
+		switch {
+		case !s.open.Load():
+			s.refuse(w, r, connect.CodeUnavailable, "starting or stopping; try again")
+		case n > int64(s.cfg.MaxCalls):
+			s.shed.Inc()
+			s.refuse(w, r, connect.CodeResourceExhausted, "too many calls are under way; try again")
+		default:
+			next.ServeHTTP(w, r)
 		}
-		next.ServeHTTP(w, r)
 	})
+}
+
+// refuse answers without a look at the call. Retry-After keeps clients from giving up during a rush, a start or a rolling
+// restart.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, code connect.Code, why string) {
+	w.Header().Set("Retry-After", "1")
+	if err := connect.NewErrorWriter().Write(w, r, connect.NewError(code, errors.New(why))); err != nil {
+		s.log.DebugContext(r.Context(), "refuse a call", "error", err)
+	}
 }
 
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {

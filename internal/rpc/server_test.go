@@ -253,6 +253,7 @@ func TestConfigValidate(t *testing.T) {
 		"rpc.listen":              func(c *Config) { c.Listen = "8080" },
 		"rpc.request_timeout":     func(c *Config) { c.RequestTimeout = 0 },
 		"rpc.idle_timeout":        func(c *Config) { c.IdleTimeout = -1 },
+		"rpc.max_calls":           func(c *Config) { c.MaxCalls = 0 },
 		"rpc.max_request_bytes":   func(c *Config) { c.MaxRequestBytes = 1 },
 		"rpc.read_header_timeout": func(c *Config) { c.ReadHeaderTimeout = 48 * time.Hour },
 	} {
