@@ -50,25 +50,34 @@ type eventDigests struct {
 	LakeContent      string `json:"lake_content"`
 }
 
-func (e *engines) digest(ctx context.Context) (*eventDigests, error) {
+// digest reads everything once at each end, and counts it on the way.
+func (e *engines) digest(ctx context.Context) (eventsCountResult, error) {
+	var out eventsCountResult
 	var house, lake events.Digest
 	if err := e.warehouseRows(ctx, house.Add); err != nil {
-		return nil, fmt.Errorf("read the warehouse's events: %w", err)
+		return out, fmt.Errorf("read the warehouse's events: %w", err)
 	}
 	set, err := events.Open(ctx, e.lake)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	for r, err := range set.Events(ctx) {
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		lake.Add(r)
 	}
-	return &eventDigests{
+	for _, m := range set.Manifests() {
+		for _, f := range m.Files {
+			out.LakeRows += f.Rows
+		}
+	}
+	out.Warehouse, out.Lake = uint64(house.IDs.Count()), lake.IDs.Count()
+	out.eventDigests = &eventDigests{
 		WarehouseIDs: house.IDs.String(), LakeIDs: lake.IDs.String(),
 		WarehouseContent: house.Content.String(), LakeContent: lake.Content.String(),
-	}, nil
+	}
+	return out, nil
 }
 
 // warehouseRows reads the warehouse's events as the lake has them. A row is good until the next.
@@ -123,13 +132,13 @@ func (n eventsCountCommand) Run(c *console) (err error) {
 		}
 	}
 	var out eventsCountResult
-	if out.eventCounts, err = e.count(c.ctx); err != nil {
-		return err
-	}
 	if n.Digest {
-		if out.eventDigests, err = e.digest(c.ctx); err != nil {
-			return err
-		}
+		out, err = e.digest(c.ctx)
+	} else {
+		out.eventCounts, err = e.count(c.ctx)
+	}
+	if err != nil {
+		return err
 	}
 	if n.JSON {
 		return printJSON(c.stdout, out)

@@ -31,7 +31,7 @@ import (
 )
 
 // runsPerWorld bounds what a world stores, and so the time that reading all of it takes.
-const runsPerWorld = 12
+const runsPerWorld = 6
 
 // runTimeout is more than any run needs that goes well.
 const runTimeout = 2 * time.Minute

@@ -20,8 +20,8 @@ import (
 // The moment of a fault lies between these after the load began, and what was killed rests as long as this at most.
 const (
 	earliest = 100 * time.Millisecond
-	latest   = 1200 * time.Millisecond
-	rest     = 400 * time.Millisecond
+	latest   = 900 * time.Millisecond
+	rest     = 300 * time.Millisecond
 	// pointTimeout is how long a service may take to come to the point it is to die at.
 	pointTimeout = 20 * time.Second
 )

@@ -21,8 +21,8 @@ const (
 	senders     = 4
 	batches     = 14
 	batchEvents = 45
-	// longestPause is the longest time a sender rests between batches: a load takes something like a second and a half.
-	longestPause = 160 * time.Millisecond
+	// longestPause is the longest time a sender rests between batches: a load takes something like a second.
+	longestPause = 120 * time.Millisecond
 	// again is the part of the acknowledged batches that is sent once more, as a client does that missed the answer.
 	again = 0.2
 	// requestTimeout is how long a sender waits for an answer before it sends the batch again.

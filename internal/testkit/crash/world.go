@@ -27,7 +27,7 @@ const (
 // settings make ranges small and many, and waiting for the dead short.
 func settings() []string {
 	return []string{
-		"--log-level", "info", "--set", "drain=5s", "--set", "ingest.flush_interval=25ms", "--set", "ingest.batch_events=120",
+		"--log-level", "info", "--set", "drain=5s", "--set", "ingest.flush_interval=40ms", "--set", "ingest.batch_events=150",
 		"--set", "ingest.session_timeout=3s", "--set", "ingest.revoke_timeout=1s", "--set", "ingest.sink_timeout=5s",
 		"--set", "ingest.publish_timeout=2s", "--set", "telemetry.log_format=text",
 	}

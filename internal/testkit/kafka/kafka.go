@@ -251,8 +251,6 @@ func (s *Server) Signal(signal syscall.Signal) error {
 	return nil
 }
 
-// Restart starts a broker that was closed again, on the same folder and ports.
-
 // Kill ends the broker as SIGKILL does. Its folder stays, for Restart.
 func (s *Server) Kill() error {
 	if err := syscall.Kill(s.pid, syscall.SIGKILL); err != nil {
