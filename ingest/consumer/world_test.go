@@ -141,9 +141,9 @@ func (w *world) publish(first, n int) {
 }
 
 func event(i int) *ingestv1.WatchEvent {
-	at := time.Now().UnixMicro()
+	const at = 1_790_000_000_000_000 // an event sent again is the same in every field
 	return &ingestv1.WatchEvent{
-		EventId: watchevent.FormatID(watchevent.DeriveID(1_790_000_000_000_000, fmt.Sprint(i))), SchemaVersion: 1,
+		EventId: watchevent.FormatID(watchevent.DeriveID(at, fmt.Sprint(i))), SchemaVersion: 1,
 		ProfileId: fmt.Sprintf("p%d", i%53), TitleId: fmt.Sprintf("t%d", i%17), PlayId: fmt.Sprint(i),
 		Type: ingestv1.EventType_EVENT_TYPE_PLAY_END, OccurredAt: at, WatchedMs: 1000, DurationMs: 2000,
 	}
