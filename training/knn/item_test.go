@@ -45,6 +45,13 @@ func dense(m *sparse.CSR, cfg Config) [][]float64 {
 			}
 		}
 	}
+	for i := range x {
+		for u := range x[i] {
+			if frequency[u] > 0 {
+				x[i][u] *= math.Pow(frequency[u], -cfg.Activity)
+			}
+		}
+	}
 	if cfg.K1 > 0 {
 		for i := range x {
 			var length float64
@@ -82,6 +89,7 @@ func TestEqualsTheDefinition(t *testing.T) {
 		"shrunk":     {Neighbours: 100, Asymmetry: 0.5, Shrinkage: 25},
 		"asymmetric": {Neighbours: 100, Asymmetry: 0.2},
 		"bm25":       {Neighbours: 100, Asymmetry: 0.5, K1: 1.2, B: 0.75},
+		"activity":   {Neighbours: 100, Asymmetry: 0.5, Activity: 0.4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			model, err := TrainItems(t.Context(), m, cfg)
@@ -168,7 +176,7 @@ func TestScoreAddsUpTheHistory(t *testing.T) {
 func TestWhatCannotBeTrained(t *testing.T) {
 	good := random(t, 5, 5, 20, 1)
 	for name, cfg := range map[string]Config{
-		"no neighbours": {Asymmetry: 0.5}, "shrinkage": {Neighbours: 1, Shrinkage: -1}, "asymmetry": {Neighbours: 1, Asymmetry: 2},
+		"no neighbours": {Asymmetry: 0.5}, "shrinkage": {Neighbours: 1, Shrinkage: -1}, "asymmetry": {Neighbours: 1, Asymmetry: 2}, "activity": {Neighbours: 1, Activity: -1},
 		"b": {Neighbours: 1, B: 2}, "NaN": {Neighbours: 1, Shrinkage: math.NaN()},
 	} {
 		if _, err := TrainItems(t.Context(), good, cfg); err == nil {
