@@ -9,12 +9,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
+	"connectrpc.com/grpcreflect"
 	"go.opentelemetry.io/otel/trace/noop"
 
 	ingestv1 "marquee/ingest/v1"
@@ -189,6 +191,29 @@ func TestStreamsMayRestAndAreToldOfTheEnd(t *testing.T) {
 	}
 	if _, err := stream.CloseAndReceive(); connect.CodeOf(err) != connect.CodeUnavailable {
 		t.Errorf("the stream was told %v", err)
+	}
+}
+
+func TestStopDoesNotWaitForAReflectionStream(t *testing.T) {
+	s := start(t, DefaultConfig(), always, &service{recommend: always})
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	stream := grpcreflect.NewClient(&http.Client{Transport: transport}, s.Address(), connect.WithGRPC()).NewStream(t.Context())
+	names, err := stream.ListServices()
+	if err != nil || !slices.Contains(names, servingv1connect.RecommendationServiceName) {
+		t.Fatalf("reflection lists %v, %v", names, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil {
+		t.Errorf("Stop = %v", err)
+	}
+	if _, err := stream.ListServices(); err == nil {
+		t.Error("a stream outlives the port")
+	}
+	if _, err := stream.Close(); err == nil {
+		t.Error("a stream that was cut off ended well")
 	}
 }
 
