@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,20 +67,11 @@ func (s *smallSet) next(r *rand.Rand, user int) int {
 		if r.IntN(10) > 0 {
 			film = film - film%smallGenres + user%smallGenres
 		}
-		if film >= 1 && film <= s.films && !contains(s.watched[user], film) {
+		if film >= 1 && film <= s.films && !slices.Contains(s.watched[user], film) {
 			return film
 		}
 	}
 	return 0
-}
-
-func contains(list []int, x int) bool {
-	for _, y := range list {
-		if x == y {
-			return true
-		}
-	}
-	return false
 }
 
 func writeFiles(t *testing.T, dir string, files map[string]string) {

@@ -6,8 +6,12 @@ import "testing"
 func TestTrained(t *testing.T) {
 	f := makeTrained(t)
 	for name, test := range map[string]func(*testing.T, *trained){
-		"service":  askService,
-		"hot swap": hotSwap,
+		"service":          askService,
+		"hot swap":         hotSwap,
+		"warehouse killed": warehouseKilled,
+		"some modules":     someModules,
+		"as of":            servesAsOf,
+		"gRPC":             overGRPC,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
