@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 
@@ -25,14 +24,17 @@ type evalCommands struct {
 }
 
 type evalBenchmarkCommand struct {
-	Format      string `required:"" enum:"lightgcn,ncf,sasrec" help:"Layout of the split: lightgcn, ncf or sasrec."`
-	Data        string `required:"" type:"existingdir" help:"Folder of the split." placeholder:"DIR"`
-	Model       string `required:"" help:"random, popular, knn or als." placeholder:"NAME"`
-	Preset      string `default:"default" help:"Hyper-parameters: default, or one of the model's presets." placeholder:"NAME"`
-	Seeds       int    `default:"1" help:"Measure under so many seeds, from 1." placeholder:"N"`
-	Ties        string `default:"worst" enum:"worst,expected,best" help:"Where relevant titles stand among equal scores: worst, expected or best."`
-	NoBaselines bool   `help:"Leave out popularity and item-kNN, which are measured beside every model."`
-	JSON        string `help:"Write the result as JSON to this file; - for standard output." placeholder:"OUT"`
+	Format      string   `required:"" enum:"lightgcn,ncf,sasrec" help:"Layout of the split: lightgcn, ncf or sasrec."`
+	Data        string   `required:"" type:"existingdir" help:"Folder of the split." placeholder:"DIR"`
+	Model       string   `required:"" help:"random, popular, knn or als." placeholder:"NAME"`
+	Preset      string   `default:"default" help:"Hyper-parameters: default, or one of the model's presets." placeholder:"NAME"`
+	Seeds       int      `default:"1" help:"Measure under so many seeds, from 1." placeholder:"N"`
+	Ties        string   `default:"worst" enum:"worst,expected,best" help:"Where relevant titles stand among equal scores: worst, expected or best."`
+	NoBaselines bool     `help:"Leave out popularity and item-kNN, which are measured beside every model."`
+	Slice       []string `help:"Take the metrics within groups as well: history (users by titles known of them) or popularity (titles)." placeholder:"NAME"`
+	Table       string   `default:"text" enum:"text,markdown,latex" help:"Table format: text, markdown or latex."`
+	PerUser     string   `help:"Write the results user by user to this Parquet file." placeholder:"FILE"`
+	JSON        string   `help:"Write the result as JSON to this file; - for standard output." placeholder:"OUT"`
 }
 
 // Run fits the model to the split's train side and measures it.
@@ -53,6 +55,9 @@ func (b evalBenchmarkCommand) Run(c *console) error {
 		Resamples: 2000,
 		Progress:  func(what string) { fmt.Fprintln(c.stderr, "measuring", what) },
 	}
+	if opts.Slices, err = holdoutSlices(b.Slice, data.Holdout); err != nil {
+		return err
+	}
 	for seed := range b.Seeds {
 		opts.Seeds = append(opts.Seeds, uint64(seed+1))
 	}
@@ -69,6 +74,11 @@ func (b evalBenchmarkCommand) Run(c *console) error {
 	if err != nil {
 		return err
 	}
+	if b.PerUser != "" {
+		if err := writePerUser(b.PerUser, slices.Concat(report.Results, report.Baselines), nil); err != nil {
+			return err
+		}
+	}
 	if b.JSON == "-" {
 		return printJSON(c.stdout, report)
 	}
@@ -77,58 +87,8 @@ func (b evalBenchmarkCommand) Run(c *console) error {
 			return err
 		}
 	}
-	return printReport(c, report, data.Cutoffs)
-}
-
-func writeJSON(path string, v any) (err error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("write the result: %w", err)
-	}
-	if err := printJSON(f, v); err != nil {
-		_ = f.Close() // What went wrong first is what counts.
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("write the result: %w", err)
-	}
-	return nil
-}
-
-func printReport(c *console, r *benchmark.Report, cutoffs []int) error {
-	fmt.Fprintf(c.stdout, "%s: %d users judged, %d titles, %d interactions to learn from; split %.12s\n", r.Protocol, r.Users, r.Titles, r.Train, r.SplitHash)
-	for _, note := range r.Notes {
-		fmt.Fprintln(c.stdout, "note:", note)
-	}
-	var metrics []string
-	for _, k := range cutoffs {
-		for _, name := range []string{"recall", "ndcg", "hit_rate"} {
-			metrics = append(metrics, fmt.Sprintf("%s@%d", name, k))
-		}
-	}
-	var rows [][]string
-	row := func(m benchmark.Measured) {
-		line := []string{m.Model, fmt.Sprint(m.Seed)}
-		for _, name := range metrics {
-			line = append(line, fmt.Sprintf("%.4f", m.Metrics[name]))
-		}
-		rows = append(rows, append(line, fmt.Sprintf("%.1fs", m.FitSeconds), fmt.Sprintf("%.1fs", m.JudgeSeconds)))
-	}
-	for _, m := range slices.Concat(r.Results, r.Baselines) {
-		row(m)
-	}
-	if err := printTable(c.stdout, slices.Concat([]string{"model", "seed"}, metrics, []string{"fit", "judge"}), rows); err != nil {
-		return err
-	}
-	for _, cmp := range r.Comparisons {
-		fmt.Fprintf(c.stdout, "%s - %s, %s: %+.4f [%+.4f, %+.4f]\n", cmp.Model, cmp.Against, cmp.Metric, cmp.Mean, cmp.Low, cmp.High)
-	}
-	for _, m := range slices.Concat(r.Results, r.Baselines) {
-		for _, f := range m.Findings {
-			fmt.Fprintf(c.stdout, "%s: %s: %s\n", m.Model, f.Name, f.Detail)
-		}
-	}
-	return nil
+	groups := groupTable(slices.Concat(report.Results, report.Baselines), middle(data.Cutoffs))
+	return printTables(c, benchmarkTable(report, data.Cutoffs), groups, b.Table)
 }
 
 // benchmarkModel is the model of that name with a preset's hyper-parameters.

@@ -10,18 +10,19 @@ import (
 	"marquee/eval/benchmark"
 	"marquee/eval/metric"
 	"marquee/eval/metric/judge"
-	"marquee/eval/report"
 	"marquee/training/dataset"
 	"marquee/training/knn"
 	"marquee/training/nightly"
 )
 
 type evalOfflineCommand struct {
-	AsOf   asOf     `help:"An RFC 3339 instant, or max-event for the time of the last event; the wall clock when not given." placeholder:"T"`
-	Cut    float64  `default:"0.9" help:"Share of the events, in order of time, that come before the cut."`
-	Models []string `name:"model" default:"random,popular,popular_decayed,knn,als" help:"Models to measure." placeholder:"NAME"`
-	Format string   `default:"text" enum:"text,markdown,latex" help:"Table format: text, markdown or latex."`
-	JSON   bool     `help:"Print JSON."`
+	AsOf    asOf     `help:"An RFC 3339 instant, or max-event for the time of the last event; the wall clock when not given." placeholder:"T"`
+	Cut     float64  `default:"0.9" help:"Share of the events, in order of time, that come before the cut."`
+	Models  []string `name:"model" default:"random,popular,popular_decayed,knn,als" help:"Models to measure." placeholder:"NAME"`
+	Format  string   `default:"text" enum:"text,markdown,latex" help:"Table format: text, markdown or latex."`
+	Slice   []string `help:"Take the metrics within groups as well: history, popularity, age (titles by their first event before the cut), profile:COLUMN (a column of events, what the profile has most) or title:COLUMN." placeholder:"NAME"`
+	PerUser string   `help:"Write the results user by user to this Parquet file." placeholder:"FILE"`
+	JSON    bool     `help:"Print JSON."`
 }
 
 // Run measures models on the deployment's own history, cut at one instant for everybody.
@@ -49,17 +50,30 @@ func (o evalOfflineCommand) Run(c *console) (err error) {
 			return m.fit(ctx, split, b, seed)
 		}})
 	}
+	groups, err := o.slices(c.ctx, e, split, data)
+	if err != nil {
+		return err
+	}
 	study, err := benchmark.RunStudy(c.ctx, data, list, []string{"popular", "popular_decayed", "knn"}, "ndcg@10", benchmark.Options{
-		Seeds: []uint64{1}, Resamples: 2000, Progress: func(what string) { e.log.Info("measuring", "model", what) },
+		Seeds: []uint64{1}, Resamples: 2000, Slices: groups, Progress: func(what string) { e.log.Info("measuring", "model", what) },
 	})
 	if err != nil {
 		return err
 	}
 	study.CutAt = time.UnixMicro(split.CutAt).UTC()
+	var runs []benchmark.Measured
+	for _, r := range study.Results {
+		runs = append(runs, r.Measured)
+	}
+	if o.PerUser != "" {
+		if err := writePerUser(o.PerUser, runs, split.Train.Profiles.ID); err != nil {
+			return err
+		}
+	}
 	if o.JSON {
 		return printJSON(c.stdout, study)
 	}
-	return studyTable(study).Write(c.stdout, o.Format)
+	return printTables(c, studyTable(study), groupTable(runs, []string{"ndcg@10", "recall@10", "hit_rate@10"}), o.Format)
 }
 
 // split builds the history as of the instant and as of the cut: what trains knows nothing of what came after.
@@ -153,27 +167,4 @@ func fitDecayed(ctx context.Context, s *dataset.Split, _ *benchmark.Benchmark, _
 		}
 	}
 	return judge.Constant(s.Train.DecayedPopularity(s.CutAt, best)), nil
-}
-
-func studyTable(s *benchmark.Study) report.Table {
-	t := report.Table{
-		Title: fmt.Sprintf("protocol %s, cut at %s: %d profiles judged, %d titles, %d interactions to learn from; split %.12s",
-			s.Protocol, s.CutAt.Format(time.RFC3339), s.Users, s.Titles, s.Train, s.SplitHash),
-		Header: []string{"model", "ndcg@10", "95% interval", "recall@10", "recall@20", "hit_rate@10", "mrr@10", "coverage@10"},
-	}
-	for _, r := range s.Results {
-		row := []string{r.Model, fmt.Sprintf("%.4f", r.Metrics["ndcg@10"]), fmt.Sprintf("%.4f to %.4f", r.Interval.Low, r.Interval.High)}
-		for _, name := range t.Header[3:] {
-			row = append(row, fmt.Sprintf("%.4f", r.Metrics[name]))
-		}
-		t.Rows = append(t.Rows, row)
-		for _, d := range r.Against {
-			t.Notes = append(t.Notes, fmt.Sprintf("%s - %s: %+.4f (%+.4f to %+.4f), p %.4f, %.4f after Holm; effect %+.2f",
-				r.Model, d.Reference, d.Mean, d.Low, d.High, d.P, d.PHolm, d.Effect))
-		}
-		for _, f := range r.Findings {
-			t.Notes = append(t.Notes, fmt.Sprintf("%s: %s: %s", r.Model, f.Name, f.Detail))
-		}
-	}
-	return t
 }

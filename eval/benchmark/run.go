@@ -24,6 +24,7 @@ type Measured struct {
 	Model    string             `json:"model"`
 	Seed     uint64             `json:"seed"`
 	Metrics  map[string]float64 `json:"metrics"`
+	Slices   []judge.Sliced     `json:"slices,omitempty"`
 	Findings []judge.Finding    `json:"findings,omitempty"`
 	// FitSeconds and JudgeSeconds are wall-clock times.
 	FitSeconds   float64 `json:"fit_seconds"`
@@ -60,6 +61,8 @@ type Comparison struct {
 type Options struct {
 	Seeds []uint64
 	Ties  metric.Ties
+	// Slices are groups to take the metrics within.
+	Slices []judge.Slice
 	// Baselines are measured beside the model.
 	Baselines []Model
 	// Resamples is the number of the bootstrap's resamples.
@@ -121,10 +124,18 @@ func measure(ctx context.Context, b *Benchmark, m Model, seed uint64, opts Optio
 	if err != nil {
 		return nil, fmt.Errorf("judge %s: %w", m.Name, err)
 	}
-	return &Measured{
+	out := &Measured{
 		Model: m.Name, Seed: seed, Metrics: result.Means, Findings: result.Findings, Result: result,
 		FitSeconds: fitted.Sub(start).Seconds(), JudgeSeconds: time.Since(fitted).Seconds(),
-	}, nil
+	}
+	for _, s := range opts.Slices {
+		groups, err := result.Slice(b.Holdout, s)
+		if err != nil {
+			return nil, fmt.Errorf("judge %s: %w", m.Name, err)
+		}
+		out.Slices = append(out.Slices, groups...)
+	}
+	return out, nil
 }
 
 func overSeeds(results []Measured) (mean, std map[string]float64) {

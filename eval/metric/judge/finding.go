@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -86,6 +88,12 @@ func fingerprint(h *Holdout, opts Options) Fingerprint {
 		f.Ranking = "sampled"
 	}
 	return f
+}
+
+// String is the protocol's short name: the first 12 hexadecimal digits of a hash of every field. It stands beside numbers.
+func (f Fingerprint) String() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []string{f.Split, f.Mask, f.Ranking, f.Ties, fmt.Sprint(f.Cutoffs), f.Formula}))
+	return hex.EncodeToString(sum[:6])
 }
 
 // Match returns an error that wraps ErrFingerprint and names what differs, or nil.
