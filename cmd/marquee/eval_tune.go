@@ -63,7 +63,7 @@ func tuneModel(c *console, data *benchmark.Benchmark, model string, dim int, o t
 
 // alsSpace covers catalogues of a thousand titles to a million: the weight of what was not watched falls with their number.
 func alsSpace() tune.Space {
-	return tune.Space{{Name: "unobserved_weight", Low: 1e-4, High: 1, Log: true}, {Name: "regularization", Low: 1e-4, High: 0.3, Log: true}}
+	return tune.Space{{Name: "unobserved_weight", Low: 1e-4, High: 1, Log: true}, {Name: "regularization", Low: 1e-6, High: 0.3, Log: true}}
 }
 
 // alsParams sets what alsSpace searches.
