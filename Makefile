@@ -18,7 +18,7 @@ HNSWLIB_VERSION := 0.8.0
 FAISS_VERSION := 1.15.1
 NUMPY_VERSION := 2.3.4
 
-.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-ingest clean help
+.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-ingest results clean help
 
 help: ## Show these commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -68,6 +68,10 @@ $(ANN_PEERS)/ready:
 bench-ann: setup $(ANN_PEERS)/ready ## Measure nearest-neighbour search against hnswlib and faiss; QUICK=1: under three minutes. SETS=100k,1m,gowalla,128: only these.
 	@go run ./cmd/benchann -python $(ANN_PEERS)/bin/python $(if $(QUICK),-quick) $(if $(SETS),-sets $(SETS))
 
+DATA ?= ../shared/data
+results: build ## Write eval/RESULTS.md: offline results on the published data sets in DATA.
+	@DATA=$(DATA) eval/results.sh
+
 bench-ingest: build ## Measure RecordEvents into both sinks; QUICK=1: under three minutes. BROKER=kafka://HOST: that broker.
 	@go run ./ingest/bench -marquee bin/marquee
 
@@ -77,7 +81,8 @@ kafka-jars: ## Fetch Apache Kafka's jars.
 kafka: ## Start Apache Kafka in KRaft mode on 127.0.0.1:9092 until interrupted.
 	@go run ./internal/testkit/kafkaserver
 
-lint: .bin/golangci-lint .bin/buf generate-check ## Check style, contracts and that generated code is fresh.
+lint: .bin/golangci-lint .bin/buf generate-check ## Check style, contracts and that generated code and go.mod are fresh.
+	@go mod tidy -diff
 	@.bin/golangci-lint run
 	@.bin/buf lint
 	@# The first commit holds the first contracts: since then fields are only ever added.

@@ -1,4 +1,4 @@
-// Command benchann compares package ann with hnswlib, faiss and coder/hnsw on the same vectors, in one run.
+// Command benchann compares package ann with hnswlib and faiss on the same vectors, in one run.
 //
 // Every engine is given the same M and efConstruction. For each recall asked for, the smallest ef with which an engine
 // reaches it is found by bisection, against a truth computed by brute force in numpy; then all engines are timed at
