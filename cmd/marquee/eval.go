@@ -87,8 +87,8 @@ func (b evalBenchmarkCommand) Run(c *console) error {
 			return err
 		}
 	}
-	groups := groupTable(slices.Concat(report.Results, report.Baselines), middle(data.Cutoffs))
-	return printTables(c, benchmarkTable(report, data.Cutoffs), groups, b.Table)
+	measured, k := slices.Concat(report.Results, report.Baselines), data.Cutoffs[len(data.Cutoffs)/2]
+	return printTables(c, b.Table, benchmarkTable(report, data.Cutoffs), listTable(measured, k), groupTable(measured, middle(k)))
 }
 
 // benchmarkModel is the model of that name with a preset's hyper-parameters.

@@ -54,8 +54,12 @@ func (o evalOfflineCommand) Run(c *console) (err error) {
 	if err != nil {
 		return err
 	}
+	genres, err := titleGenres(c.ctx, e, split.Train.Titles)
+	if err != nil {
+		return err
+	}
 	study, err := benchmark.RunStudy(c.ctx, data, list, []string{"popular", "popular_decayed", "knn"}, "ndcg@10", benchmark.Options{
-		Seeds: []uint64{1}, Resamples: 2000, Slices: groups, Progress: func(what string) { e.log.Info("measuring", "model", what) },
+		Seeds: []uint64{1}, Resamples: 2000, Slices: groups, Attributes: genres, Progress: func(what string) { e.log.Info("measuring", "model", what) },
 	})
 	if err != nil {
 		return err
@@ -73,7 +77,7 @@ func (o evalOfflineCommand) Run(c *console) (err error) {
 	if o.JSON {
 		return printJSON(c.stdout, study)
 	}
-	return printTables(c, studyTable(study), groupTable(runs, []string{"ndcg@10", "recall@10", "hit_rate@10"}), o.Format)
+	return printTables(c, o.Format, studyTable(study), listTable(runs, 10), groupTable(runs, middle(10)))
 }
 
 // split builds the history as of the instant and as of the cut: what trains knows nothing of what came after.

@@ -40,9 +40,8 @@ func benchmarkTable(r *benchmark.Report, cutoffs []int) report.Table {
 	return t
 }
 
-// middle are the metrics groups are compared by: those at the middle cutoff.
-func middle(cutoffs []int) []string {
-	k := cutoffs[len(cutoffs)/2]
+// middle are the metrics groups are compared by: those of lists of k.
+func middle(k int) []string {
 	return []string{fmt.Sprintf("ndcg@%d", k), fmt.Sprintf("recall@%d", k), fmt.Sprintf("hit_rate@%d", k)}
 }
 
@@ -51,7 +50,7 @@ func studyTable(s *benchmark.Study) report.Table {
 	t := report.Table{
 		Title: fmt.Sprintf("%s, cut at %s: %d profiles judged, %d titles, %d interactions to learn from; split %.12s, protocol %s",
 			s.Protocol, s.CutAt.Format(time.RFC3339), s.Users, s.Titles, s.Train, s.SplitHash, s.Fingerprint),
-		Header: []string{"model", "ndcg@10", "95% interval", "recall@10", "recall@20", "hit_rate@10", "mrr@10", "coverage@10"},
+		Header: []string{"model", "ndcg@10", "95% interval", "recall@10", "recall@20", "hit_rate@10", "mrr@10"},
 	}
 	for _, r := range s.Results {
 		row := []string{r.Model, fmt.Sprintf("%.4f", r.Metrics["ndcg@10"]), fmt.Sprintf("%.4f to %.4f", r.Interval.Low, r.Interval.High)}
@@ -89,13 +88,37 @@ func groupTable(measured []benchmark.Measured, metrics []string) report.Table {
 	return t
 }
 
-// printTables prints a table, and the groups below it where there are any.
-func printTables(c *console, main, groups report.Table, format string) error {
-	if err := main.Write(c.stdout, format); err != nil || len(groups.Rows) == 0 {
-		return err
+// listTable says what the lists of length k are besides accurate.
+func listTable(measured []benchmark.Measured, k int) report.Table {
+	t := report.Table{Title: fmt.Sprintf("lists of %d", k), Header: []string{"model"}}
+	var metrics []string
+	for _, name := range []string{"coverage", "gini", "entropy", "novelty", "popularity", "serendipity", "diversity", "miscalibration"} {
+		if at := fmt.Sprintf("%s@%d", name, k); len(measured) > 0 {
+			if _, taken := measured[0].Metrics[at]; taken {
+				metrics, t.Header = append(metrics, at), append(t.Header, name)
+			}
+		}
 	}
-	fmt.Fprintln(c.stdout)
-	return groups.Write(c.stdout, format)
+	for _, m := range measured {
+		t.Rows = append(t.Rows, append([]string{m.Model}, values(m.Metrics, metrics)...))
+	}
+	return t
+}
+
+// printTables prints those tables that have rows.
+func printTables(c *console, format string, tables ...report.Table) error {
+	for i, t := range tables {
+		if len(t.Rows) == 0 {
+			continue
+		}
+		if i > 0 {
+			fmt.Fprintln(c.stdout)
+		}
+		if err := t.Write(c.stdout, format); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func findingNotes(m benchmark.Measured) (notes []string) {

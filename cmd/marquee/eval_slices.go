@@ -127,6 +127,35 @@ func titleSlice(ctx context.Context, e *engines, column string, s *dataset.Split
 	return out, nil
 }
 
+// titleGenres are the genres of the titles, or nil where no title has one.
+func titleGenres(ctx context.Context, e *engines, titles *dataset.Vocabulary) (*judge.Attributes, error) {
+	// Unit separators cannot be in a genre: the catalogue accepts no control characters.
+	joined, err := labelled(ctx, e, "SELECT title_id, arrayStringConcat(genres, '\x1f') FROM titles")
+	if err != nil {
+		return nil, err
+	}
+	number := map[string]int{}
+	of := make([][]int, titles.Len())
+	for t := range of {
+		for _, g := range strings.FieldsFunc(joined[titles.ID(uint32(t))], func(r rune) bool { return r == '\x1f' }) {
+			if _, known := number[g]; !known {
+				number[g] = len(number)
+			}
+			of[t] = append(of[t], number[g])
+		}
+	}
+	if len(number) == 0 {
+		return nil, nil
+	}
+	a := &judge.Attributes{Width: len(number), Rows: make([]uint8, titles.Len()*len(number))}
+	for t, list := range of {
+		for _, g := range list {
+			a.Rows[t*a.Width+g] = 1
+		}
+	}
+	return a, nil
+}
+
 // named makes a group of those that have nothing.
 func named(label string) string {
 	if label == "" {

@@ -61,6 +61,8 @@ type Comparison struct {
 type Options struct {
 	Seeds []uint64
 	Ties  metric.Ties
+	// Attributes, where not nil, are the titles': diversity and miscalibration are taken by them.
+	Attributes *judge.Attributes
 	// Slices are groups to take the metrics within.
 	Slices []judge.Slice
 	// Baselines are measured beside the model.
@@ -120,7 +122,7 @@ func measure(ctx context.Context, b *Benchmark, m Model, seed uint64, opts Optio
 		return nil, fmt.Errorf("fit %s: %w", m.Name, err)
 	}
 	fitted := time.Now()
-	result, err := judge.Judge(ctx, b.Holdout, scorer, judge.Options{Cutoffs: b.Cutoffs, Ties: opts.Ties})
+	result, err := judge.Judge(ctx, b.Holdout, scorer, judge.Options{Cutoffs: b.Cutoffs, Ties: opts.Ties, Attributes: opts.Attributes})
 	if err != nil {
 		return nil, fmt.Errorf("judge %s: %w", m.Name, err)
 	}

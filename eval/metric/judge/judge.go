@@ -23,6 +23,8 @@ type Options struct {
 	// Ties says where relevant titles stand among candidates of equal score. Worst, unless a report asks for the others to
 	// show what ties could hide.
 	Ties metric.Ties
+	// Attributes, where not nil, are the titles': diversity and miscalibration are taken by them.
+	Attributes *Attributes
 	// Workers is the number of goroutines; 0 means one a processor. It does not affect the result.
 	Workers int
 }
@@ -33,7 +35,7 @@ type Result struct {
 	Users []uint32
 	// PerUser holds a value a user by metric's name, such as ndcg@10.
 	PerUser map[string][]float64
-	// Means are the means of PerUser, and coverage@k.
+	// Means are the means of PerUser, and coverage, gini and entropy of all lists at every cutoff.
 	Means map[string]float64
 	// Lists are the recommended titles, K a user; a list that is shorter is filled up with None.
 	Lists []uint32
@@ -72,6 +74,9 @@ func Judge(ctx context.Context, h *Holdout, s Scorer, opts Options) (*Result, er
 	}
 	if len(opts.Cutoffs) == 0 || opts.Cutoffs[0] < 1 || !slices.IsSorted(opts.Cutoffs) {
 		return nil, fmt.Errorf("cutoffs must be ascending and 1 or more, are %v", opts.Cutoffs)
+	}
+	if err := opts.Attributes.validate(h.Train.Cols); err != nil {
+		return nil, err
 	}
 	j := newJudgement(h, s, opts)
 	workers := opts.Workers
@@ -272,14 +277,7 @@ func (j *judgement) result() *Result {
 		r.PerUser[name] = j.values[m]
 		r.Means[name] = metric.Mean(j.values[m])
 	}
-	for _, k := range j.opts.Cutoffs {
-		c := metric.NewCoverage(j.h.Train.Cols)
-		for i := range r.Users {
-			l := r.List(i)
-			c.Add(l[:min(k, len(l))])
-		}
-		r.Means["coverage@"+strconv.Itoa(k)] = c.Value()
-	}
+	j.beyond(r)
 	r.Fingerprint = fingerprint(j.h, j.opts)
 	r.Findings = j.findings(r)
 	return r
