@@ -98,6 +98,9 @@ type modelsPromoteCommand struct {
 // Run promotes a release.
 func (m modelsPromoteCommand) Run(c *console) error {
 	return changeRelease(c, m.Reason, func(e *engines, a registry.Author) (registry.Current, error) {
+		if err := e.registry.Verify(c.ctx, m.ID); err != nil {
+			return registry.Current{}, fmt.Errorf("promote release %s: %w", m.ID, err)
+		}
 		return e.registry.Promote(c.ctx, m.ID, a)
 	})
 }

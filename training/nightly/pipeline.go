@@ -60,7 +60,9 @@ type Registry interface {
 	// CurrentID is the promoted release; empty when there is none yet.
 	CurrentID(ctx context.Context) (string, error)
 	Manifest(ctx context.Context, id string) (model.Manifest, error)
-	// PublishDir stores the bundle in dir under its own id; one that is there already stays.
+	// Verify reads a release in full. Errors wrap registry.ErrUnknown or model.ErrCorrupt.
+	Verify(ctx context.Context, id string) error
+	// PublishDir stores the bundle in dir under its own id; one that is there already, and whole, stays.
 	PublishDir(ctx context.Context, dir string) error
 	// PromoteID makes a release current, unless a higher fencing token already promoted.
 	PromoteID(ctx context.Context, id, reason string, token int64) error

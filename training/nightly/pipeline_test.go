@@ -285,6 +285,27 @@ func TestAPrunedReleaseIsMadeAgain(t *testing.T) {
 	}
 }
 
+// TestADamagedReleaseIsMadeAgain: the release in use is, one that was replaced since stays as it is.
+func TestADamagedReleaseIsMadeAgain(t *testing.T) {
+	h := newHouse(t, openWarehouse(t, tribes(3, 20, 20, 10)), sqlite(t))
+	first := h.run(h.pipeline(), asOf)
+	h.damage(first.Bundle)
+	again := h.run(h.pipeline(), asOf)
+	if again.Bundle != first.Bundle || !again.Promoted || h.current() != first.Bundle || slices.Contains(again.Resumed, "train") {
+		t.Errorf("made again: %+v", again)
+	}
+	if err := h.registry.Verify(t.Context(), first.Bundle); err != nil {
+		t.Errorf("after the run: %v", err)
+	}
+	h.damage(first.Bundle)
+	p := h.pipeline()
+	p.Recipe = poor()
+	h.promote(h.run(p, asOf).Bundle)
+	if s := h.run(h.pipeline(), asOf); s.Promoted || !slices.Contains(s.Resumed, "train") {
+		t.Errorf("a release that nobody asks for was made again: %+v", s)
+	}
+}
+
 func TestNothingToLearnFromIsAnErrorAndEndsTheRun(t *testing.T) {
 	conn := openWarehouse(t, []watch{{"p:1", "t:1", epoch}, {"p:2", "t:1", epoch}})
 	h := newHouse(t, conn, sqlite(t))

@@ -22,7 +22,7 @@ type trained struct {
 }
 
 // release returns the run's published release, training it unless an earlier run of the same did. One that was pruned
-// from the registry since is made again, unless its promotion is past too: then nobody asks for it.
+// from the registry or damaged since is made again, unless its promotion is past and another is in use: then nobody asks for it.
 func (p *Pipeline) release(ctx context.Context, j *journal, whole Snapshot, e *evaluation, q *model.Quality) (*trained, error) {
 	earlier, ok, err := recorded[*trained](ctx, j, stepTrain)
 	if err != nil {
@@ -32,16 +32,37 @@ func (p *Pipeline) release(ctx context.Context, j *journal, whole Snapshot, e *e
 	if err != nil {
 		return nil, err
 	}
-	if ok && !promoted {
-		if _, err := p.Registry.Manifest(ctx, earlier.Bundle); errors.Is(err, registry.ErrUnknown) {
-			if err := j.drop(ctx, stepTrain); err != nil {
+	if ok {
+		lost, err := p.lost(ctx, earlier.Bundle, promoted)
+		if err != nil {
+			return nil, err
+		}
+		if lost {
+			if err := j.drop(ctx, stepTrain, stepPromote); err != nil {
 				return nil, err
 			}
-		} else if err != nil {
-			return nil, err
 		}
 	}
 	return step(ctx, j, stepTrain, func(ctx context.Context) (*trained, error) { return p.train(ctx, whole, e, q) })
+}
+
+// lost reports whether a recorded release is no longer to be had although it is needed.
+func (p *Pipeline) lost(ctx context.Context, bundle string, promoted bool) (bool, error) {
+	err := p.Registry.Verify(ctx, bundle)
+	if err == nil {
+		return false, nil
+	}
+	if !errors.Is(err, registry.ErrUnknown) && !errors.Is(err, model.ErrCorrupt) {
+		return false, err
+	}
+	if promoted {
+		current, cerr := p.Registry.CurrentID(ctx)
+		if cerr != nil || current != bundle {
+			return false, cerr
+		}
+	}
+	p.Log.Warn("the release of an earlier run of the same is made again", "release", bundle, "reason", err)
+	return true, nil
 }
 
 // train makes the release of the whole data and publishes it.

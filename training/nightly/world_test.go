@@ -22,6 +22,7 @@ import (
 	"marquee/internal/testkit"
 	"marquee/training/als"
 	"marquee/training/dataset"
+	"marquee/training/model"
 	"marquee/training/nightly"
 	"marquee/training/registry"
 )
@@ -233,6 +234,24 @@ func (h *house) promote(id string) {
 	}
 	_, err = h.registry.Promote(ctx, id, registry.Author{By: "operator", Reason: "test", Token: lease.Token()})
 	if err := errors.Join(err, lease.Release(ctx)); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// damage flips a bit of a release.
+func (h *house) damage(id string) {
+	h.t.Helper()
+	dir, err := h.registry.Fetch(context.Background(), id, h.t.TempDir())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	file := filepath.Join(dir, model.FactorsFile)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(file, data, 0o644); err != nil {
 		h.t.Fatal(err)
 	}
 }

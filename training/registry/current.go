@@ -66,7 +66,8 @@ type Author struct {
 // DecodeCurrent parses and checks a current.json.
 func DecodeCurrent(data []byte) (Current, error) {
 	fail := func(format string, args ...any) (Current, error) {
-		return Current{}, fmt.Errorf("%s is damaged: %w", currentKey, fmt.Errorf(format, args...))
+		return Current{}, fmt.Errorf("%s is damaged: %w; delete it from the model store, then promote the release that is to be in use",
+			currentKey, fmt.Errorf(format, args...))
 	}
 	if len(data) > maxCurrent {
 		return fail("%d bytes, more than %d", len(data), maxCurrent)
@@ -108,7 +109,8 @@ func (r *Registry) Current(ctx context.Context) (Current, error) {
 	return DecodeCurrent(data)
 }
 
-// Promote puts a release in use, after checking that all its files are there. Promoting the one in use changes nothing.
+// Promote puts a release in use, after checking that all its files are there with their sizes: who did not just publish it
+// calls Verify first. Promoting the one in use changes nothing.
 // Errors wrap ErrUnknown or ErrFenced, or are the store's.
 func (r *Registry) Promote(ctx context.Context, id string, a Author) (Current, error) {
 	c, err := r.Current(ctx)
@@ -130,7 +132,7 @@ func (r *Registry) Promote(ctx context.Context, id string, a Author) (Current, e
 	return r.replace(ctx, c, Promoted, id, previous, a)
 }
 
-// Rollback puts back in use the latest earlier release that is still there. Errors wrap ErrNoRollback or ErrFenced, or are the
+// Rollback puts back in use the latest earlier release that is still there and whole. Errors wrap ErrNoRollback or ErrFenced, or are the
 // store's.
 func (r *Registry) Rollback(ctx context.Context, a Author) (Current, error) {
 	c, err := r.Current(ctx)
@@ -141,7 +143,7 @@ func (r *Registry) Rollback(ctx context.Context, a Author) (Current, error) {
 		return Current{}, fmt.Errorf("roll back: %w", err)
 	}
 	for i, id := range c.Previous {
-		err := r.check(ctx, id)
+		err := r.Verify(ctx, id)
 		if err == nil {
 			return r.replace(ctx, c, RolledBack, id, c.Previous[i+1:], a)
 		}

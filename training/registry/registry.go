@@ -48,6 +48,7 @@ type Store interface {
 	ReaderAt(ctx context.Context, key string) (r io.ReaderAt, size int64, release func() error, err error)
 	List(ctx context.Context, prefix string) iter.Seq2[lake.Object, error]
 	Delete(ctx context.Context, key string) error
+	Verify(ctx context.Context, want lake.FileInfo) error
 	// Dir returns the folder that holds the files, where there is one.
 	Dir() (string, bool)
 }
@@ -67,7 +68,7 @@ func New(store Store, log *slog.Logger) *Registry { return &Registry{store: stor
 func key(id, name string) string { return bundlePrefix + id + "/" + name }
 
 // Publish stores the bundle in the local folder dir under its own id, without putting it in use. It is verified first. A
-// release that is there already stays as it is; one whose publishing was cut short is completed.
+// release that is there already stays as it is; one whose publishing was cut short is completed, and a damaged one replaced.
 func (r *Registry) Publish(ctx context.Context, dir string) (string, error) {
 	m, err := model.Verify(dir)
 	if err != nil {
@@ -80,10 +81,12 @@ func (r *Registry) Publish(ctx context.Context, dir string) (string, error) {
 }
 
 func (r *Registry) upload(ctx context.Context, dir string, m model.Manifest) error {
-	switch _, err := r.Manifest(ctx, m.ID); {
+	switch err := r.Verify(ctx, m.ID); {
 	case err == nil:
 		r.log.Info("release is already published", "release", m.ID)
 		return nil
+	case errors.Is(err, model.ErrCorrupt):
+		r.log.Warn("a damaged release is published again", "release", m.ID, "error", err)
 	case !errors.Is(err, ErrUnknown):
 		return err
 	}
@@ -197,6 +200,25 @@ func (r *Registry) bundles(ctx context.Context) (map[string]*stored, error) {
 		b.complete = b.complete || name == model.ManifestFile
 	}
 	return out, nil
+}
+
+// Verify reads a release in full and holds every file against its manifest. Errors wrap ErrUnknown, model.ErrCorrupt or
+// model.ErrVersion, or are the store's.
+func (r *Registry) Verify(ctx context.Context, id string) error {
+	m, err := r.Manifest(ctx, id)
+	if err != nil {
+		return err
+	}
+	for name, f := range m.Files {
+		err := r.store.Verify(ctx, lake.FileInfo{Key: key(id, name), Bytes: f.Bytes, SHA256: f.SHA256})
+		if lake.IsNotExist(err) || errors.Is(err, lake.ErrCorrupt) {
+			return fmt.Errorf("release %s: %w: %w", id, model.ErrCorrupt, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // check makes sure that every file of a release is there with its size.

@@ -163,6 +163,9 @@ func TestRefusals(t *testing.T) {
 		if _, err := r.Promote(ctx, b, Author{Token: 8}); !errors.Is(err, model.ErrCorrupt) {
 			t.Errorf("a release that lost a file: %v", err)
 		}
+		if err := r.Verify(ctx, b); !errors.Is(err, model.ErrCorrupt) {
+			t.Errorf("a release that lost a file is whole: %v", err)
+		}
 		dir, _ := bundle(t, 3)
 		if err := os.Truncate(filepath.Join(dir, model.TitlesFile), 5); err != nil {
 			t.Fatal(err)
@@ -176,8 +179,46 @@ func TestRefusals(t *testing.T) {
 		if _, err := l.WriteBytes(ctx, currentKey, []byte(`{"version":1`)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Current(ctx); err == nil || !strings.Contains(err.Error(), "current.json is damaged") {
+		if _, err := r.Current(ctx); err == nil || !strings.Contains(err.Error(), "current.json is damaged") || !strings.Contains(err.Error(), "delete it") {
 			t.Errorf("a damaged current.json: %v", err)
+		}
+	})
+}
+
+// TestFlippedBits: a file of the right size and the wrong content.
+func TestFlippedBits(t *testing.T) {
+	onEachStore(t, func(t *testing.T, l *lake.Lake) {
+		ctx, r := context.Background(), New(l, testkit.Log(t))
+		first, second, third := publish(t, r, 1), publish(t, r, 2), publish(t, r, 3)
+		for i, id := range []string{first, second, third} {
+			promote(t, r, id, int64(i))
+		}
+		data, err := l.ReadFile(ctx, key(second, model.FactorsFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)/2] ^= 1
+		if _, err := l.WriteBytes(ctx, key(second, model.FactorsFile), data); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Verify(ctx, second); !errors.Is(err, model.ErrCorrupt) || !strings.Contains(err.Error(), model.FactorsFile) {
+			t.Errorf("a flipped bit: %v", err)
+		}
+		if err := errors.Join(r.Verify(ctx, first), r.Verify(ctx, third)); err != nil {
+			t.Error(err)
+		}
+		if err := r.Verify(ctx, "nothing"); !errors.Is(err, ErrUnknown) {
+			t.Errorf("verified what is not there: %v", err)
+		}
+		if c, err := r.Rollback(ctx, Author{Token: 3}); err != nil || c.ID != first {
+			t.Errorf("rolled back to %s (%v), want the whole release %s", c.ID, err, first)
+		}
+		dir, _ := bundle(t, 2)
+		if _, err := r.Publish(ctx, dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Verify(ctx, second); err != nil {
+			t.Errorf("published again: %v", err)
 		}
 	})
 }

@@ -31,6 +31,9 @@ func (w *Writer) Manifest(ctx context.Context, id string) (model.Manifest, error
 	return w.registry.Manifest(ctx, id)
 }
 
+// Verify reads a release in full, see Registry.Verify.
+func (w *Writer) Verify(ctx context.Context, id string) error { return w.registry.Verify(ctx, id) }
+
 // PublishDir stores the bundle in dir, see Registry.Publish.
 func (w *Writer) PublishDir(ctx context.Context, dir string) error {
 	_, err := w.registry.Publish(ctx, dir)
