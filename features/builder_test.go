@@ -326,6 +326,10 @@ func TestShowAndPrune(t *testing.T) {
 	if _, err := b.Prune(ctx, 0); err == nil {
 		t.Error("keeping none passes")
 	}
+	// A manifest that cannot be read keeps neither its snapshot nor others from being pruned.
+	if _, err := b.Lake.WriteBytes(ctx, snapshot.ManifestKey("sequences", ids[0]), []byte("{")); err != nil {
+		t.Fatal(err)
+	}
 	removed, err := b.Prune(ctx, 1, ids[2])
 	if err != nil {
 		t.Fatal(err)

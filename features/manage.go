@@ -3,6 +3,7 @@ package features
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -40,18 +41,16 @@ func (b *Builder) Show(ctx context.Context, set string) (*Description, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := snapshot.List(ctx, b.Lake)
+	d := &Description{Query: q}
+	newest, err := snapshot.Newest(ctx, b.Lake, set)
+	if errors.Is(err, snapshot.ErrNotFound) {
+		return d, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	d := &Description{Query: q}
-	for _, i := range all {
-		if i.Has(set) {
-			d.Newest = i.Sets[set]
-			d.Current = d.Newest.SQLSHA256 == q.SHA256
-			break
-		}
-	}
+	d.Newest = newest.Sets[set]
+	d.Current = d.Newest.SQLSHA256 == q.SHA256
 	return d, nil
 }
 
@@ -94,6 +93,17 @@ func (b *Builder) remove(ctx context.Context, i *snapshot.Info) error {
 	for _, m := range i.Sets {
 		for _, p := range m.Parts {
 			if err := b.Lake.Delete(ctx, p.Key); err != nil {
+				return fmt.Errorf("remove snapshot %s: %w", i.ID, err)
+			}
+		}
+	}
+	for set := range i.Damaged {
+		// What it consists of is not known: everything in its folder goes.
+		for o, err := range b.Lake.List(ctx, strings.TrimSuffix(snapshot.ManifestKey(set, i.ID), "manifest.json")) {
+			if err != nil {
+				return fmt.Errorf("remove snapshot %s: %w", i.ID, err)
+			}
+			if err := b.Lake.Delete(ctx, o.Key); err != nil {
 				return fmt.Errorf("remove snapshot %s: %w", i.ID, err)
 			}
 		}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"marquee/features"
@@ -108,9 +111,13 @@ func (f featuresListCommand) Run(c *console) (err error) {
 	}
 	rows := make([][]string, len(list))
 	for i, s := range list {
-		rows[i] = []string{s.ID, s.AsOf.Format(time.RFC3339), strconv.Itoa(len(s.Sets))}
+		damaged := ""
+		if len(s.Damaged) > 0 {
+			damaged = "damaged: " + strings.Join(slices.Sorted(maps.Keys(s.Damaged)), ", ")
+		}
+		rows[i] = []string{s.ID, s.AsOf.Format(time.RFC3339), strconv.Itoa(len(s.Sets)), damaged}
 	}
-	return printTable(c.stdout, []string{"SNAPSHOT", "AS OF", "SETS"}, rows)
+	return printTable(c.stdout, []string{"SNAPSHOT", "AS OF", "SETS", ""}, rows)
 }
 
 type featuresShowCommand struct {

@@ -151,8 +151,14 @@ func TestStore(t *testing.T) {
 	if _, err := l.WriteBytes(ctx, snapshot.ManifestKey("interactions", newer.Snapshot), b); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := snapshot.List(ctx, l); !errors.Is(err, snapshot.ErrCorrupt) {
+	if all, err = snapshot.List(ctx, l); err != nil || len(all) != 2 || all[0].Damaged["interactions"].Err == nil || len(all[1].Damaged) > 0 {
+		t.Errorf("with a moved manifest, listed %+v, %v", all, err)
+	}
+	if _, err := snapshot.Newest(ctx, l, "interactions"); !errors.Is(err, snapshot.ErrCorrupt) || !strings.Contains(err.Error(), "marquee features build --as-of") {
 		t.Errorf("moved manifest: %v", err)
+	}
+	if got, err := snapshot.Newest(ctx, l, "sequences"); err != nil || got.ID != older.Snapshot {
+		t.Errorf("a set that is whole: %v, %v", got, err)
 	}
 }
 

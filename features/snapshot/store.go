@@ -12,14 +12,22 @@ import (
 	"marquee/internal/lake"
 )
 
-// Info is one snapshot in the lake: the sets of it that are complete.
+// Info is one snapshot in the lake: the sets of it that are complete, and those whose manifest cannot be read.
 type Info struct {
 	ID   string    `json:"snapshot"`
 	AsOf time.Time `json:"as_of"`
 	// BuiltAt is when its last set was completed.
 	BuiltAt time.Time            `json:"built_at"`
 	Sets    map[string]*Manifest `json:"sets"`
+	// Damaged says of a set what is wrong with its manifest.
+	Damaged map[string]Damage `json:"damaged,omitempty"`
 }
+
+// Damage is an error wrapping ErrCorrupt, which JSON shows as text.
+type Damage struct{ Err error }
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Damage) MarshalText() ([]byte, error) { return []byte(d.Err.Error()), nil }
 
 // Has reports whether all the sets named are complete.
 func (i *Info) Has(sets ...string) bool {
@@ -31,8 +39,18 @@ func (i *Info) Has(sets ...string) bool {
 	return true
 }
 
-// List returns all snapshots that have a complete set, newest first: by as_of, among equals by when they were built.
-// A manifest that cannot be read is an error wrapping ErrCorrupt that names it.
+// damage is an error wrapping ErrCorrupt when one of the sets named is damaged.
+func (i *Info) damage(sets ...string) error {
+	for _, s := range sets {
+		if d, ok := i.Damaged[s]; ok {
+			return fmt.Errorf("%w; build it again with marquee features build --as-of %s", d.Err, i.AsOf.Format(time.RFC3339Nano))
+		}
+	}
+	return nil
+}
+
+// List returns all snapshots that have a set, newest first: by as_of, among equals by when they were built. A manifest
+// that cannot be read makes its set damaged, and none of the others.
 func List(ctx context.Context, l *lake.Lake) ([]*Info, error) {
 	ids := map[string]*Info{}
 	for o, err := range l.List(ctx, Root) {
@@ -43,16 +61,15 @@ func List(ctx context.Context, l *lake.Lake) ([]*Info, error) {
 		if !ok {
 			continue
 		}
-		m, err := readManifest(ctx, l, set, id)
-		if err != nil {
-			return nil, err
-		}
 		if ids[id] == nil {
-			ids[id] = &Info{ID: id, AsOf: m.AsOf, Sets: map[string]*Manifest{}}
+			asOf, err := ParseID(id)
+			if err != nil {
+				return nil, err
+			}
+			ids[id] = &Info{ID: id, AsOf: asOf, Sets: map[string]*Manifest{}, Damaged: map[string]Damage{}}
 		}
-		ids[id].Sets[set] = m
-		if m.BuiltAt.After(ids[id].BuiltAt) {
-			ids[id].BuiltAt = m.BuiltAt
+		if err := ids[id].read(ctx, l, set); err != nil {
+			return nil, err
 		}
 	}
 	out := make([]*Info, 0, len(ids))
@@ -61,6 +78,23 @@ func List(ctx context.Context, l *lake.Lake) ([]*Info, error) {
 	}
 	slices.SortFunc(out, newestFirst)
 	return out, nil
+}
+
+// read takes in the manifest of a set.
+func (i *Info) read(ctx context.Context, l *lake.Lake, set string) error {
+	m, err := readManifest(ctx, l, set, i.ID)
+	if errors.Is(err, ErrCorrupt) {
+		i.Damaged[set] = Damage{err}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	i.Sets[set] = m
+	if m.BuiltAt.After(i.BuiltAt) {
+		i.BuiltAt = m.BuiltAt
+	}
+	return nil
 }
 
 func newestFirst(a, b *Info) int {
@@ -76,7 +110,8 @@ func splitManifestKey(key string) (set, id string, ok bool) {
 	return parts[0], parts[1], true
 }
 
-// Newest returns the newest snapshot that has all the sets named. Without one the error wraps ErrNotFound.
+// Newest returns the newest snapshot that has all the sets named. Without one the error wraps ErrNotFound. One of them
+// damaged in a newer snapshot is an error wrapping ErrCorrupt: nobody gets older data unasked.
 func Newest(ctx context.Context, l *lake.Lake, sets ...string) (*Info, error) {
 	all, err := List(ctx, l)
 	if err != nil {
@@ -85,6 +120,9 @@ func Newest(ctx context.Context, l *lake.Lake, sets ...string) (*Info, error) {
 	for _, i := range all {
 		if i.Has(sets...) {
 			return i, nil
+		}
+		if err := i.damage(sets...); err != nil {
+			return nil, err
 		}
 	}
 	return nil, fmt.Errorf("%w: none of %d in the lake has %s; build one with marquee features build",
