@@ -20,7 +20,19 @@ import (
 // too. The last may not be: it is opened again under its own bounds, to be written to the warehouse once more.
 func (m *Module) catchUpWithLake(ctx context.Context, owner *ledger.Owner, partition int32, next int64, open *ledger.Range, start int64) (int64, *ledger.Range, error) {
 	last, err := m.lastInLake(ctx, partition, next)
-	if err != nil || last == nil {
+	if err != nil {
+		return 0, nil, err
+	}
+	compacted, err := m.lastCompacted(ctx, partition)
+	if err != nil {
+		return 0, nil, err
+	}
+	if compacted >= next && (last == nil || compacted > last.Last) {
+		// Only what is in both sinks is compacted.
+		m.log.Warn("the ledger is behind the lake: continuing after what the lake has", "partition", partition, "ledger", next, "lake", compacted+1)
+		return compacted + 1, nil, owner.Advance(ctx, next, ledger.Range{Topic: topic, Partition: partition, First: next, Last: compacted}, false)
+	}
+	if last == nil {
 		return next, open, err
 	}
 	m.log.Warn("the ledger is behind the lake: continuing after what the lake has", "partition", partition, "ledger", next, "lake", last.Last+1)
@@ -32,6 +44,18 @@ func (m *Module) catchUpWithLake(ctx context.Context, owner *ledger.Owner, parti
 		return 0, nil, err
 	}
 	return last.Last + 1, last, nil
+}
+
+// lastCompacted returns the last position of a partition that the lake's compacted files hold, -1 when none does.
+func (m *Module) lastCompacted(ctx context.Context, partition int32) (int64, error) {
+	newest, err := events.NewestCompacted(ctx, m.deps.Lake)
+	if err != nil || newest == nil {
+		return -1, err
+	}
+	if through, ok := newest.Through[partition]; ok {
+		return through, nil
+	}
+	return -1, nil
 }
 
 // lastInLake returns the lake's last range of a partition when it ends at or after a position, else nil.

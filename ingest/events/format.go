@@ -2,19 +2,24 @@
 // it, because the raw files may hold an event more than once: a client that got no answer sends its events again, and
 // both copies stay. The reader yields each event_id once, the copy that came first in the log.
 //
-// Layout: `events/dt=YYYY-MM-DD/p<partition>-<first>-<last>.parquet`, where dt is the UTC date of received_at, so a day
-// that is over is never reopened, whatever arrives late. A range of the log becomes one file a date it touches and one
-// manifest, `events/manifests/p<partition>-<first>-<last>.json`, written last: a file exists when a manifest names it.
-// Files hold rows in log order; columns have the names and types of the warehouse's events_raw, enums as strings and
-// times as TIMESTAMP(MICROS, UTC).
+// Layout: `events/dt=YYYY-MM-DD/…parquet`, where dt is the UTC date of received_at, so a day that is over is never
+// reopened, whatever arrives late. Columns have the names and types of the warehouse's events_raw, enums as strings and
+// times as TIMESTAMP(MICROS, UTC). A file exists when a manifest under `events/manifests/` names it. There are two kinds:
+//
+//   - A range of the log becomes one file a date it touches, `p<partition>-<first>-<last>.parquet` with rows in log order, and
+//     one manifest, `p<partition>-<first>-<last>.json`, written last.
+//   - Compaction makes day files of them, `c<number>-<attempt>-<n>.parquet` with rows sorted by profile and time, and one
+//     manifest, `c<number>.json`, which takes the places of those it names. What it replaced is deleted when readers of before
+//     have had time to finish.
+//
+// Whoever reads the folders without manifests (DuckDB, Spark, polars, pandas) sees replaced files for that long beside those that
+// took their places, and repeats in any case: count distinct event_id, or take the files from `marquee lake files`.
 package events
 
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -27,8 +32,7 @@ const (
 	ManifestPrefix = "events/manifests/"
 )
 
-// MaintenanceLease is the lease of whoever rewrites the lake's files or must not have them rewritten meanwhile. The
-// consumer needs none: it only adds.
+// MaintenanceLease is the lease that Maintain takes.
 const MaintenanceLease = "lake events"
 
 // ManifestVersion is the version of the manifest's format.
@@ -91,6 +95,19 @@ func (f File) Month() string {
 	return f.Key[begin : begin+length]
 }
 
+// Day is the file's UTC day of received_at, as days since the Unix epoch; -1 for a key that names none.
+func (f File) Day() int64 {
+	const begin, end = len(Prefix) + len("dt="), len(Prefix) + len("dt=2006-01-02")
+	if len(f.Key) < end {
+		return -1
+	}
+	at, err := time.Parse(time.DateOnly, f.Key[begin:end])
+	if err != nil {
+		return -1
+	}
+	return at.Unix() / secondsPerDay
+}
+
 // Manifest says what one range of the log became. It is a pure function of the range, so writing it again changes
 // nothing.
 type Manifest struct {
@@ -105,6 +122,8 @@ type Manifest struct {
 	// Dead is how many records of the range became dead letters.
 	Dead  int64  `json:"dead"`
 	Files []File `json:"files"`
+	// Checksum is the SHA-256 of all the rest. The first release wrote none.
+	Checksum string `json:"checksum,omitempty"`
 }
 
 // Rows is the number of raw rows in the manifest's files.
@@ -142,35 +161,33 @@ func Day(micros int64) int64 {
 	return day
 }
 
-// Encode writes the manifest; the same manifest always gives the same bytes.
-func (m *Manifest) Encode() ([]byte, error) {
+// Encode writes the manifest with its checksum; the same manifest always gives the same bytes.
+func (m *Manifest) Encode() ([]byte, error) { return encodeSummed(m.Key(), m, &m.Checksum) }
+
+// encodeBare is how the first release wrote manifests: without checksum.
+func (m *Manifest) encodeBare() ([]byte, error) {
+	m.Checksum = ""
 	out, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("encode manifest %s: %w", m.Key(), err)
-	}
-	return append(out, '\n'), nil
+	return append(out, '\n'), err
 }
 
 // DecodeManifest reads and checks a manifest found under the given key.
 func DecodeManifest(key string, content []byte) (*Manifest, error) {
 	var m Manifest
-	d := json.NewDecoder(bytes.NewReader(content))
-	if err := d.Decode(&m); err != nil {
-		return nil, fmt.Errorf("manifest %s is not readable: %w", key, err)
+	encode := m.Encode
+	if !bytes.Contains(content, []byte(`"checksum"`)) {
+		encode = m.encodeBare
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("manifest %s has something after its end", key)
+	if err := decodeSummed(content, &m, &m.Version, ManifestVersion, &m.Checksum, encode); err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", key, err)
 	}
 	if err := m.check(key); err != nil {
-		return nil, fmt.Errorf("manifest %s: %w", key, err)
+		return nil, fmt.Errorf("manifest %s: %w: %w", key, err, lake.ErrCorrupt)
 	}
 	return &m, nil
 }
 
 func (m *Manifest) check(key string) error {
-	if m.Version != ManifestVersion {
-		return fmt.Errorf("version %d, this program reads version %d", m.Version, ManifestVersion)
-	}
 	if m.Partition < 0 || m.First < 0 || m.Last < m.First || m.Dead < 0 {
 		return fmt.Errorf("partition %d, first %d, last %d, dead %d is no range of a log", m.Partition, m.First, m.Last, m.Dead)
 	}

@@ -11,14 +11,10 @@ import (
 	"sync"
 
 	"github.com/parquet-go/parquet-go"
-	"golang.org/x/sync/errgroup"
-
 	"marquee/internal/lake"
 )
 
 const (
-	// manifestReaders is how many manifests are fetched at a time.
-	manifestReaders = 16
 	// rowBuffer is how many rows are read at a time.
 	rowBuffer = 512
 	// maxSetIDs bounds the ids held in memory at a time (16 bytes each, at a load of 3/8 or more); more rows than that
@@ -28,10 +24,16 @@ const (
 
 // Set is the lake's events as its manifests were when it was opened. It is safe for concurrent use.
 type Set struct {
-	lake      *lake.Lake
-	manifests []*Manifest
-	files     []File
-	maxIDs    int64
+	lake *lake.Lake
+	// sources are the manifests that count, replaced those whose place others took.
+	sources  []*Source
+	replaced []*Source
+	ranges   []*Manifest
+	spans    []Span
+	files    []File
+	// next is the number of the next compacted manifest.
+	next   int64
+	maxIDs int64
 
 	mu       sync.Mutex
 	verified map[string]bool
@@ -40,52 +42,22 @@ type Set struct {
 // Open lists and checks the lake's manifests. Two manifests that claim the same offset are an error: the lake would
 // count events twice.
 func Open(ctx context.Context, l *lake.Lake) (*Set, error) {
-	keys, err := manifestKeys(ctx, l)
+	s := &Set{lake: l, maxIDs: maxSetIDs, verified: make(map[string]bool)}
+	ranges, compacted, err := readManifests(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{lake: l, manifests: make([]*Manifest, len(keys)), maxIDs: maxSetIDs, verified: make(map[string]bool)}
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(manifestReaders)
-	for i, key := range keys {
-		group.Go(func() error {
-			content, err := l.ReadFile(groupCtx, key)
-			if err != nil {
-				return err
-			}
-			s.manifests[i], err = DecodeManifest(key, content)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	if err := s.settle(ranges, compacted); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(s.manifests, func(a, b *Manifest) int {
-		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.First, b.First))
-	})
-	for i := 1; i < len(s.manifests); i++ {
-		a, b := s.manifests[i-1], s.manifests[i]
-		if a.Partition == b.Partition && b.First <= a.Last {
-			return nil, fmt.Errorf("manifests %s and %s overlap: %w", a.Key(), b.Key(), lake.ErrCorrupt)
+	for _, m := range s.sources {
+		for _, f := range m.Files {
+			s.files = append(s.files, f.File)
 		}
-	}
-	for _, m := range s.manifests {
-		s.files = append(s.files, m.Files...)
 	}
 	// Folder by folder, so that whoever reads days reads each once.
 	slices.SortStableFunc(s.files, func(a, b File) int { return cmp.Compare(folder(a.Key), folder(b.Key)) })
 	return s, nil
-}
-
-func manifestKeys(ctx context.Context, l *lake.Lake) ([]string, error) {
-	var keys []string
-	for o, err := range l.List(ctx, ManifestPrefix) {
-		if err != nil {
-			return nil, err
-		}
-		keys = append(keys, o.Key)
-	}
-	return keys, nil
 }
 
 // folder is a file's dt=… folder.
@@ -94,22 +66,12 @@ func folder(key string) string {
 	return key[:min(length, len(key))]
 }
 
-// Manifests returns the manifests in order of partition and offset. They are the set's own.
-func (s *Set) Manifests() []*Manifest { return s.manifests }
-
 // Files returns the files, folder by folder. They are the set's own.
 func (s *Set) Files() []File { return s.files }
 
 // Covers says that everything from first to last of a partition is in the manifests.
 func (s *Set) Covers(partition int32, first, last int64) bool {
-	for _, m := range s.manifests {
-		if m.Partition == partition && m.First <= first && first <= m.Last {
-			if first = m.Last + 1; first > last {
-				return true
-			}
-		}
-	}
-	return false
+	return covers(s.spans, Span{partition, first, last})
 }
 
 // Gap is a stretch of a partition's log that no manifest covers, both ends included.
@@ -123,13 +85,22 @@ type Gap struct {
 // manifests are missing.
 func (s *Set) Gaps() []Gap {
 	var gaps []Gap
-	for i := 1; i < len(s.manifests); i++ {
-		a, b := s.manifests[i-1], s.manifests[i]
+	for i := 1; i < len(s.spans); i++ {
+		a, b := s.spans[i-1], s.spans[i]
 		if a.Partition == b.Partition && b.First > a.Last+1 {
 			gaps = append(gaps, Gap{Partition: a.Partition, First: a.Last + 1, Last: b.First - 1})
 		}
 	}
 	return gaps
+}
+
+// Through returns the last position of each partition that the lake has.
+func (s *Set) Through() map[int32]int64 {
+	out := make(map[int32]int64)
+	for _, span := range s.spans {
+		out[span.Partition] = max(out[span.Partition], span.Last)
+	}
+	return out
 }
 
 // Count is how much there is.
@@ -147,7 +118,7 @@ type Count struct {
 // Count reads every event id and counts.
 func (s *Set) Count(ctx context.Context) (Count, error) {
 	var c Count
-	for _, m := range s.manifests {
+	for _, m := range s.sources {
 		c.Dead += m.Dead
 	}
 	for _, f := range s.files {

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
@@ -22,13 +21,6 @@ import (
 	ingestv1 "marquee/ingest/v1"
 	"marquee/internal/db"
 	"marquee/internal/lake"
-)
-
-const (
-	// leaseTerm is how long a dead rebuild keeps others out.
-	leaseTerm = 10 * time.Second
-	// leaseWait is how long a rebuild waits for the lease: a dead one's runs out meanwhile.
-	leaseWait = leaseTerm + 2*time.Second
 )
 
 // Shadow is a table that is filled beside another and put in its place.
@@ -95,7 +87,7 @@ func Run(ctx context.Context, d Deps) (out *Summary, err error) {
 		return nil, err
 	}
 	// Whoever rewrites the lake's files holds the same lease.
-	if j.lease, err = acquire(ctx, d.DB); err != nil {
+	if j.lease, err = events.Maintain(ctx, d.DB, fmt.Sprintf("warehouse rebuild, process %d", os.Getpid())); err != nil {
 		return nil, fmt.Errorf("rebuild the warehouse: %w", err)
 	}
 	defer func() { err = errors.Join(err, j.lease.Release(context.WithoutCancel(ctx))) }()
@@ -112,23 +104,6 @@ func Run(ctx context.Context, d Deps) (out *Summary, err error) {
 		return nil, err
 	}
 	return &j.summary, nil
-}
-
-// acquire waits for the lease, for as long as a dead holder may keep it.
-func acquire(ctx context.Context, d *db.DB) (*db.Lease, error) {
-	holder := fmt.Sprintf("warehouse rebuild, process %d", os.Getpid())
-	deadline := time.Now().Add(leaseWait)
-	for {
-		lease, err := d.AcquireLease(ctx, events.MaintenanceLease, holder, leaseTerm)
-		if !errors.Is(err, db.ErrLeaseHeld) || time.Now().After(deadline) {
-			return lease, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(err, ctx.Err())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
 }
 
 // open finds out whether an earlier run was interrupted, and goes on with it if the lake's files are those it knew.

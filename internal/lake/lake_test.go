@@ -2,6 +2,7 @@ package lake
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -261,4 +262,39 @@ func list(t *testing.T, l *Lake, prefix string) []string {
 		keys = append(keys, o.Key)
 	}
 	return keys
+}
+
+func TestOneWriterTakesAKey(t *testing.T) {
+	for _, url := range []string{"file://" + t.TempDir(), "mem://"} {
+		l, err := Open(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const writers = 8
+		results := make(chan error, writers)
+		for i := range writers {
+			go func() { results <- l.WriteNew(context.WithoutCancel(t.Context()), "a/b/c", []byte{byte(i)}) }()
+		}
+		won := 0
+		for range writers {
+			switch err := <-results; {
+			case err == nil:
+				won++
+			case !errors.Is(err, ErrExists):
+				t.Errorf("%s: %v", url, err)
+			}
+		}
+		if content, err := l.ReadFile(t.Context(), "a/b/c"); won != 1 || err != nil || len(content) != 1 {
+			t.Errorf("%s: %d writers won, %v (%v)", url, won, content, err)
+		}
+		n := 0
+		for _, err := range l.List(t.Context(), "") {
+			if n++; err != nil {
+				t.Error(err)
+			}
+		}
+		if n != 1 {
+			t.Errorf("%s: %d files", url, n)
+		}
+	}
 }

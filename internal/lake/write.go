@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 
 	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
 )
 
 // writeBuffer is how much a file:// write gathers before it reaches the kernel.
@@ -48,11 +49,34 @@ func (l *Lake) WriteBytes(ctx context.Context, key string, content []byte) (File
 	})
 }
 
+// ErrExists is what WriteNew's errors wrap when the key is taken.
+var ErrExists = errors.New("the lake has such a file already")
+
+// WriteNew writes a file under a key that must be free; of several writers one succeeds, also in several processes.
+func (l *Lake) WriteNew(ctx context.Context, key string, content []byte) error {
+	err := checkKey(key)
+	if err == nil && l.dir != "" {
+		err = l.writeLocal(ctx, key, &summer{hash: sha256.New()}, linkInto, func(w io.Writer) error {
+			_, err := w.Write(content)
+			return err
+		})
+	} else if err == nil {
+		err = l.Bucket.WriteAll(ctx, key, content, &blob.WriterOptions{ContentType: "application/octet-stream", IfNotExist: true})
+	}
+	if errors.Is(err, fs.ErrExist) || gcerrors.Code(err) == gcerrors.FailedPrecondition {
+		err = ErrExists
+	}
+	if err != nil {
+		return fmt.Errorf("write lake file %s: %w", key, err)
+	}
+	return nil
+}
+
 func (l *Lake) writeFile(ctx context.Context, key string, write func(io.Writer) error) (FileInfo, error) {
 	sum := &summer{hash: sha256.New()}
 	var err error
 	if l.dir != "" {
-		err = l.writeLocal(ctx, key, sum, write)
+		err = l.writeLocal(ctx, key, sum, renameInto, write)
 	} else {
 		err = l.writeObject(ctx, key, sum, write)
 	}
@@ -81,8 +105,8 @@ func (l *Lake) writeObject(ctx context.Context, key string, sum *summer, write f
 	return w.Close()
 }
 
-// writeLocal writes beside the target and renames: file, then folder, each fsynced.
-func (l *Lake) writeLocal(ctx context.Context, key string, sum *summer, write func(io.Writer) error) (err error) {
+// writeLocal writes beside the target and puts it in its place: file, then folder, each fsynced.
+func (l *Lake) writeLocal(ctx context.Context, key string, sum *summer, place func(from, target string) error, write func(io.Writer) error) (err error) {
 	temp, err := os.CreateTemp(filepath.Join(l.dir, tempFolder), filepath.Base(key)+".*")
 	if err != nil {
 		return err
@@ -102,7 +126,7 @@ func (l *Lake) writeLocal(ctx context.Context, key string, sum *summer, write fu
 		return err
 	}
 	target := filepath.Join(l.dir, filepath.FromSlash(key))
-	if err := renameInto(temp.Name(), target); err != nil {
+	if err := place(temp.Name(), target); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(target))
@@ -135,6 +159,21 @@ func renameInto(from, target string) error {
 		return err
 	}
 	return os.Rename(from, target)
+}
+
+// linkInto is renameInto that fails when the target is there.
+func linkInto(from, target string) error {
+	err := os.Link(from, target)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeDirs(filepath.Dir(target)); err != nil {
+			return err
+		}
+		err = os.Link(from, target)
+	}
+	if err != nil {
+		return err
+	}
+	return os.Remove(from)
 }
 
 // makeDirs is os.MkdirAll whose new folders survive a power loss: each one's parent is fsynced.

@@ -1,0 +1,196 @@
+// Package compact keeps the lake's events in good order: it makes day files of sensible size of the many small ones that
+// ingest writes, drops what is not kept any longer, and deletes what was replaced once readers have had time to finish.
+//
+// It works beside consumers and readers. What it writes exists once its manifest does, and that takes the next number in one
+// step that only one process can win; whatever was interrupted before is as if it had never been. Copies of events are kept,
+// so that which one came first stays to be seen. Before a manifest is written, its files are read back and held against the
+// rows they are to replace.
+package compact
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"marquee/ingest/events"
+	"marquee/ingest/ledger"
+	ingestv1 "marquee/ingest/v1"
+	"marquee/internal/db"
+	"marquee/internal/lake"
+)
+
+// Deps are what compaction works with. All but Drop are required.
+type Deps struct {
+	DB   *db.DB
+	Lake *lake.Lake
+	// Scratch is a local folder for rows that are being sorted; it is made and emptied.
+	Scratch string
+	// Expire deletes a type's events that were received before an instant from the warehouse.
+	Expire func(ctx context.Context, kind string, before time.Time) error
+	// Drop says of a row that it is to be left out for good. With it, every file is gone through.
+	Drop func(*events.Row) bool
+	// Progress is told how many of how many rows are done.
+	Progress func(done, total int64)
+	Log      *slog.Logger
+	Now      func() time.Time
+}
+
+// Options are one run's.
+type Options struct {
+	// OpenDay takes the day that is not over as well.
+	OpenDay bool
+}
+
+// Summary is what a run did.
+type Summary struct {
+	// Days are those whose files were written anew.
+	Days []string `json:"days"`
+	// FilesBefore became FilesAfter.
+	FilesBefore int   `json:"files_before"`
+	FilesAfter  int   `json:"files_after"`
+	BytesBefore int64 `json:"bytes_before"`
+	BytesAfter  int64 `json:"bytes_after"`
+	Rows        int64 `json:"rows"`
+	// Dropped counts the rows of each type that were left out for good.
+	Dropped map[string]int64 `json:"dropped"`
+	// Deleted counts the files deleted that were replaced earlier.
+	Deleted int `json:"deleted"`
+}
+
+// run is one run.
+type run struct {
+	Deps
+	cfg     Config
+	options Options
+	now     time.Time
+	kept    map[string]int64
+	lease   *db.Lease
+	through map[int32]ledger.Position
+	total   int64
+	done    int64
+	summary Summary
+	// step is called before every change of the lake; a test makes it fail.
+	step func(what string) error
+}
+
+// Run compacts what there is to compact. It can be run again after any interruption; it fails with db.ErrLeaseHeld while another
+// rewrites the lake.
+func Run(ctx context.Context, cfg Config, d Deps, o Options) (*Summary, error) {
+	return newRun(cfg, d, o).do(ctx)
+}
+
+func newRun(cfg Config, d Deps, o Options) *run {
+	r := &run{Deps: d, cfg: cfg, options: o, now: d.Now(), step: func(string) error { return nil }}
+	r.kept = cfg.Retention.firstKept(r.now)
+	r.summary.Days, r.summary.Dropped = []string{}, make(map[string]int64)
+	return r
+}
+
+func (r *run) do(ctx context.Context) (out *Summary, err error) {
+	l, err := ledger.New(ctx, r.DB)
+	if err != nil {
+		return nil, err
+	}
+	if r.lease, err = events.Maintain(ctx, r.DB, fmt.Sprintf("lake compaction, process %d", os.Getpid())); err != nil {
+		return nil, fmt.Errorf("compact the lake: %w", err)
+	}
+	defer func() { err = errors.Join(err, r.lease.Release(context.WithoutCancel(ctx))) }()
+	ctx = r.lease.Context()
+	// Read before the lake is: what is done by now is in the manifests.
+	if r.through, err = l.Positions(ctx, ingestv1.TopicWatchEvents); err != nil {
+		return nil, err
+	}
+	for _, part := range []func(context.Context) error{r.sweep, r.rewriteAll, r.expire} {
+		if err := part(ctx); err != nil {
+			if cause := context.Cause(ctx); errors.Is(cause, db.ErrLeaseLost) {
+				err = errors.Join(err, cause)
+			}
+			return nil, fmt.Errorf("compact the lake: %w", err)
+		}
+	}
+	return &r.summary, nil
+}
+
+// rewriteAll writes the groups anew that want it, one after another.
+func (r *run) rewriteAll(ctx context.Context) error {
+	set, err := events.Open(ctx, r.Lake)
+	if err != nil {
+		return err
+	}
+	groups := r.plan(set)
+	for _, g := range groups {
+		r.total += g.rows()
+	}
+	r.Progress(0, r.total)
+	for _, g := range groups {
+		if err := r.rewrite(ctx, set, g); err != nil {
+			return err
+		}
+		if set, err = events.Open(ctx, r.Lake); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rewrite brings a group's rows into new files and puts their manifest in the place of the group's.
+func (r *run) rewrite(ctx context.Context, set *events.Set, g group) error {
+	m, dropped, err := r.write(ctx, set, g)
+	if err != nil {
+		return err
+	}
+	if err := r.lease.Check(ctx, r.DB); err != nil {
+		return err
+	}
+	content, err := m.Encode()
+	if err != nil {
+		return err
+	}
+	if err := r.step("manifest"); err != nil {
+		return err
+	}
+	if err := r.Lake.WriteNew(ctx, m.Key(), content); err != nil {
+		return err
+	}
+	r.account(g, m, dropped)
+	return nil
+}
+
+func (r *run) account(g group, m *events.Compacted, dropped map[string]int64) {
+	s := &r.summary
+	for _, source := range g.sources {
+		s.FilesBefore += len(source.Files)
+		for _, f := range source.Files {
+			s.BytesBefore += f.Bytes
+		}
+	}
+	for _, f := range m.Files {
+		s.FilesAfter++
+		s.BytesAfter += f.Bytes
+		s.Rows += f.Rows
+	}
+	for kind, n := range dropped {
+		s.Dropped[kind] += n
+	}
+	for d := range g.days() {
+		s.Days = append(s.Days, time.Unix(d*secondsPerDay, 0).UTC().Format(time.DateOnly))
+	}
+	slices.Sort(s.Days)
+	s.Days = slices.Compact(s.Days)
+	r.Log.Info("compacted", "day", g.day, "manifests", len(g.sources), "into_files", len(m.Files), "number", m.Number)
+}
+
+// expire applies retention to the warehouse.
+func (r *run) expire(ctx context.Context) error {
+	for _, kind := range slices.Sorted(maps.Keys(r.kept)) {
+		if err := r.Expire(ctx, kind, time.Unix(r.kept[kind]*secondsPerDay, 0).UTC()); err != nil {
+			return fmt.Errorf("retention of %s in the warehouse: %w", kind, err)
+		}
+	}
+	return nil
+}
