@@ -67,10 +67,8 @@ func (e *engines) digest(ctx context.Context) (eventsCountResult, error) {
 		}
 		lake.Add(r)
 	}
-	for _, m := range set.Manifests() {
-		for _, f := range m.Files {
-			out.LakeRows += f.Rows
-		}
+	for _, f := range set.Files() {
+		out.LakeRows += f.Rows
 	}
 	out.Warehouse, out.Lake = uint64(house.IDs.Count()), lake.IDs.Count()
 	out.eventDigests = &eventDigests{

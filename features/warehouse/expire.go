@@ -17,12 +17,9 @@ func (w *Warehouse) ExpireEvents(ctx context.Context, kind string, before time.T
 	if there == 0 {
 		return nil
 	}
-	statement := "ALTER TABLE " + w.storage("events_raw") + w.onCluster() + " DELETE WHERE " + where + " SETTINGS mutations_sync = 2"
+	statement := "ALTER TABLE " + w.storage("events_raw") + " DELETE WHERE " + where + " SETTINGS mutations_sync = 2"
 	if err := w.conn.Exec(ctx, statement); err != nil {
 		return fmt.Errorf("delete %d %s events before %s: %w", there, kind, before.Format(time.RFC3339), err)
 	}
 	return nil
 }
-
-// onCluster makes DDL run on every node of a cluster.
-func (w *Warehouse) onCluster() string { return "" }

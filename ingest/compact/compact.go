@@ -24,7 +24,7 @@ import (
 	"marquee/internal/lake"
 )
 
-// Deps are what compaction works with. All but Drop are required.
+// Deps are what compaction works with; all are required.
 type Deps struct {
 	DB   *db.DB
 	Lake *lake.Lake
@@ -32,8 +32,6 @@ type Deps struct {
 	Scratch string
 	// Expire deletes a type's events that were received before an instant from the warehouse.
 	Expire func(ctx context.Context, kind string, before time.Time) error
-	// Drop says of a row that it is to be left out for good. With it, every file is gone through.
-	Drop func(*events.Row) bool
 	// Progress is told how many of how many rows are done.
 	Progress func(done, total int64)
 	Log      *slog.Logger
@@ -44,6 +42,11 @@ type Deps struct {
 type Options struct {
 	// OpenDay takes the day that is not over as well.
 	OpenDay bool
+	// Erase says of profiles that none of their events are to stay: neither in what is written nor, so readers of before may
+	// fail, in what was replaced. Files that hold one are rewritten; OpenDay should be set.
+	Erase func(profileID string) bool
+	// DryRun changes nothing and only says what would be done.
+	DryRun bool
 }
 
 // Summary is what a run did.
@@ -58,8 +61,10 @@ type Summary struct {
 	Rows        int64 `json:"rows"`
 	// Dropped counts the rows of each type that were left out for good.
 	Dropped map[string]int64 `json:"dropped"`
-	// Deleted counts the files deleted that were replaced earlier.
+	// Deleted counts the files deleted that were replaced earlier or left behind.
 	Deleted int `json:"deleted"`
+	// Left counts the manifests that were left as they are because they are in flight or their day is not over.
+	Left int `json:"left"`
 }
 
 // run is one run.
@@ -71,6 +76,8 @@ type run struct {
 	kept    map[string]int64
 	lease   *db.Lease
 	through map[int32]ledger.Position
+	// erasing are the files that hold what is to be erased.
+	erasing map[string]bool
 	total   int64
 	done    int64
 	summary Summary
@@ -105,7 +112,7 @@ func (r *run) do(ctx context.Context) (out *Summary, err error) {
 	if r.through, err = l.Positions(ctx, ingestv1.TopicWatchEvents); err != nil {
 		return nil, err
 	}
-	for _, part := range []func(context.Context) error{r.sweep, r.rewriteAll, r.expire} {
+	for _, part := range r.parts() {
 		if err := part(ctx); err != nil {
 			if cause := context.Cause(ctx); errors.Is(cause, db.ErrLeaseLost) {
 				err = errors.Join(err, cause)
@@ -116,10 +123,31 @@ func (r *run) do(ctx context.Context) (out *Summary, err error) {
 	return &r.summary, nil
 }
 
+func (r *run) parts() []func(context.Context) error {
+	switch {
+	case r.options.DryRun:
+		return []func(context.Context) error{r.sweep, r.rewriteAll}
+	case r.options.Erase != nil:
+		return []func(context.Context) error{r.clearScratch, r.rewriteAll, r.sweep, r.expire}
+	}
+	return []func(context.Context) error{r.clearScratch, r.sweep, r.rewriteAll, r.expire}
+}
+
+// clearScratch deletes what a process left that was killed while it sorted.
+func (r *run) clearScratch(context.Context) error {
+	if err := os.RemoveAll(r.Scratch); err != nil {
+		return fmt.Errorf("empty the folder for sorting: %w", err)
+	}
+	return nil
+}
+
 // rewriteAll writes the groups anew that want it, one after another.
 func (r *run) rewriteAll(ctx context.Context) error {
 	set, err := events.Open(ctx, r.Lake)
 	if err != nil {
+		return err
+	}
+	if err := r.findErasing(ctx, set); err != nil {
 		return err
 	}
 	groups := r.plan(set)
@@ -128,40 +156,42 @@ func (r *run) rewriteAll(ctx context.Context) error {
 	}
 	r.Progress(0, r.total)
 	for _, g := range groups {
-		if err := r.rewrite(ctx, set, g); err != nil {
-			return err
+		if r.options.DryRun {
+			r.account(g, nil)
+			continue
 		}
-		if set, err = events.Open(ctx, r.Lake); err != nil {
+		if set, err = r.rewrite(ctx, set, g); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// rewrite brings a group's rows into new files and puts their manifest in the place of the group's.
-func (r *run) rewrite(ctx context.Context, set *events.Set, g group) error {
-	m, dropped, err := r.write(ctx, set, g)
+// rewrite brings a group's rows into new files, puts them in the place of the group's, and returns the set after that.
+func (r *run) rewrite(ctx context.Context, set *events.Set, g group) (*events.Set, error) {
+	w, err := r.write(ctx, set, g)
 	if err != nil {
-		return err
-	}
-	if err := r.lease.Check(ctx, r.DB); err != nil {
-		return err
-	}
-	content, err := m.Encode()
-	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := r.step("manifest"); err != nil {
-		return err
+		return nil, err
 	}
-	if err := r.Lake.WriteNew(ctx, m.Key(), content); err != nil {
-		return err
+	next, err := set.Replace(ctx, events.Replacement{
+		Sources: g.sources, Files: w.files, Dropped: w.dropped, At: r.now,
+		Check: func(ctx context.Context) error { return r.lease.Check(ctx, r.DB) },
+	})
+	if err != nil {
+		return nil, err
 	}
-	r.account(g, m, dropped)
-	return nil
+	r.account(g, w)
+	r.Log.Info("compacted", "day", dateOf(g.day), "manifests", len(g.sources), "rows", g.rows(), "files", len(w.files), "number", set.NextNumber())
+	return next, nil
 }
 
-func (r *run) account(g group, m *events.Compacted, dropped map[string]int64) {
+func dateOf(day int64) string { return time.Unix(day*secondsPerDay, 0).UTC().Format(time.DateOnly) }
+
+// account adds what became of a group to the summary; w is nil when nothing did.
+func (r *run) account(g group, w *writer) {
 	s := &r.summary
 	for _, source := range g.sources {
 		s.FilesBefore += len(source.Files)
@@ -169,20 +199,21 @@ func (r *run) account(g group, m *events.Compacted, dropped map[string]int64) {
 			s.BytesBefore += f.Bytes
 		}
 	}
-	for _, f := range m.Files {
-		s.FilesAfter++
-		s.BytesAfter += f.Bytes
-		s.Rows += f.Rows
-	}
-	for kind, n := range dropped {
-		s.Dropped[kind] += n
+	if w != nil {
+		for _, f := range w.files {
+			s.FilesAfter++
+			s.BytesAfter += f.Bytes
+			s.Rows += f.Rows
+		}
+		for kind, n := range w.dropped {
+			s.Dropped[kind] += n
+		}
 	}
 	for d := range g.days() {
-		s.Days = append(s.Days, time.Unix(d*secondsPerDay, 0).UTC().Format(time.DateOnly))
+		s.Days = append(s.Days, dateOf(d))
 	}
 	slices.Sort(s.Days)
 	s.Days = slices.Compact(s.Days)
-	r.Log.Info("compacted", "day", g.day, "manifests", len(g.sources), "into_files", len(m.Files), "number", m.Number)
 }
 
 // expire applies retention to the warehouse.

@@ -2,13 +2,10 @@ package compact
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"maps"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -20,68 +17,30 @@ import (
 // groupRows is how many rows a row group has: few enough that statistics by profile leave most of a file unread.
 const groupRows = 128 << 10
 
-// writer is one attempt at a manifest.
+// chunkRows is how many rows are handed to a Parquet writer at a time.
+const chunkRows = 512
+
+// writer is one attempt at replacing a group.
 type writer struct {
 	*run
-	set      *events.Set
-	manifest *events.Compacted
-	attempt  string
-	// dropped are the rows left out by this attempt, kept the digest of those that are to be in the files.
+	set *events.Set
+	// key names the files, files are those that are written.
+	key   func(day int64, n int) string
+	files []events.DayFile
+	// dropped counts the rows that are left out, kept is the digest of those that are to be in the files.
 	dropped map[string]int64
 	kept    events.Digest
 }
 
-// write writes a group's rows into new files, day by day, and returns the manifest that is to take the group's place.
-func (r *run) write(ctx context.Context, set *events.Set, g group) (*events.Compacted, map[string]int64, error) {
-	w := &writer{run: r, set: set, manifest: r.manifest(set, g), attempt: attemptName(), dropped: make(map[string]int64)}
+// write writes a group's rows into new files, day by day.
+func (r *run) write(ctx context.Context, set *events.Set, g group) (*writer, error) {
+	w := &writer{run: r, set: set, key: set.NewFiles(), dropped: make(map[string]int64)}
 	for day, files := range g.days() {
 		if err := w.day(ctx, day, files); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	if err := w.readBack(ctx); err != nil {
-		return nil, nil, err
-	}
-	for kind, n := range w.dropped {
-		w.manifest.Dropped[kind] += n
-	}
-	return w.manifest, w.dropped, nil
-}
-
-// attemptName tells the files of two attempts at a number apart.
-func attemptName() string {
-	name := make([]byte, 8)
-	_, _ = rand.Read(name) // never fails
-	return hex.EncodeToString(name)
-}
-
-// manifest is the group's manifest without its files.
-func (r *run) manifest(set *events.Set, g group) *events.Compacted {
-	m := &events.Compacted{
-		Version: events.CompactedVersion, Number: set.NextNumber(), Topic: g.sources[0].Topic, At: r.now.UnixMicro(),
-		Dropped: make(map[string]int64), Files: []events.DayFile{}, Through: make(map[int32]int64),
-	}
-	for _, s := range g.sources {
-		m.Replaces = append(m.Replaces, s.Key)
-		m.Covers = append(m.Covers, s.Covers...)
-		m.Dead += s.Dead
-		for kind, n := range s.Dropped {
-			m.Dropped[kind] += n
-		}
-	}
-	m.Covers = events.JoinSpans(m.Covers)
-	note := func(spans []events.Span) {
-		for _, span := range spans {
-			m.Through[span.Partition] = max(m.Through[span.Partition], span.Last)
-		}
-	}
-	note(m.Covers)
-	for _, s := range set.Sources() {
-		if s.Number > 0 {
-			note(s.Covers)
-		}
-	}
-	return m
+	return w, w.readBack(ctx)
 }
 
 // day sorts a day's rows into files.
@@ -94,7 +53,7 @@ func (w *writer) day(ctx context.Context, day int64, files []events.DayFile) err
 	for _, f := range files {
 		for row, err := range w.set.RawOf(ctx, f.File) {
 			if err == nil {
-				err = w.take(s, day, row)
+				err = w.take(ctx, s, day, row)
 			}
 			if err != nil {
 				return err
@@ -108,9 +67,8 @@ func (w *writer) day(ctx context.Context, day int64, files []events.DayFile) err
 		if err := w.step("file"); err != nil {
 			return err
 		}
-		key := events.CompactedFileKey(day, w.manifest.Number, w.attempt, n)
 		out := &dayWriter{limit: w.cfg.FileBytes, types: make(map[string]int64)}
-		info, writeErr := w.Lake.WriteFile(ctx, key, func(to io.Writer) error {
+		info, writeErr := w.Lake.WriteFile(ctx, w.key(day, n), func(to io.Writer) error {
 			out.begin(to)
 			for more && err == nil && !out.full() {
 				if err := out.add(row); err != nil {
@@ -123,28 +81,28 @@ func (w *writer) day(ctx context.Context, day int64, files []events.DayFile) err
 		if writeErr != nil {
 			return writeErr
 		}
-		w.manifest.Files = append(w.manifest.Files, events.DayFile{File: events.File{FileInfo: info, Rows: out.rows}, Types: maps.Clone(out.types)})
+		w.files = append(w.files, events.DayFile{File: events.File{FileInfo: info, Rows: out.rows}, Types: out.types})
 	}
 	return err
 }
 
 // take gives a row to the sorter unless it is to be left out.
-func (w *writer) take(s *sorter, day int64, row *events.Row) error {
+func (w *writer) take(ctx context.Context, s *sorter, day int64, row *events.Row) error {
 	if w.done++; w.done%10_000 == 0 {
 		w.Progress(w.done, w.total)
 	}
-	if w.expired(day, row.Type) || w.Drop != nil && w.Drop(row) {
+	if w.expired(day, row.Type) || w.options.Erase != nil && w.options.Erase(row.ProfileID) {
 		w.dropped[row.Type]++
 		return nil
 	}
 	w.kept.Add(row)
-	return s.add(row)
+	return s.add(ctx, row)
 }
 
 // readBack reads the new files as readers will and holds them against what went in.
 func (w *writer) readBack(ctx context.Context) error {
 	var there events.Digest
-	for _, f := range w.manifest.Files {
+	for _, f := range w.files {
 		for row, err := range w.set.RawOf(ctx, f.File) {
 			if err != nil {
 				return fmt.Errorf("read back what was written: %w", err)
@@ -195,11 +153,11 @@ func (d *dayWriter) begin(to io.Writer) {
 func (d *dayWriter) full() bool { return d.inGroup == 0 && d.to.n >= d.limit }
 
 func (d *dayWriter) add(r *events.Row) error {
-	d.chunk = append(d.chunk, *r)
+	d.chunk = append(d.chunk, clone(r))
 	d.types[r.Type]++
 	d.rows++
 	d.inGroup++
-	if len(d.chunk) >= 1024 || d.inGroup == groupRows {
+	if len(d.chunk) >= chunkRows || d.inGroup == groupRows {
 		if err := d.flushChunk(); err != nil {
 			return err
 		}

@@ -27,7 +27,7 @@ func (m *Module) catchUpWithLake(ctx context.Context, owner *ledger.Owner, parti
 	if err != nil {
 		return 0, nil, err
 	}
-	if compacted >= next && (last == nil || compacted > last.Last) {
+	if compacted >= next && (last == nil || compacted >= last.Last) {
 		// Only what is in both sinks is compacted.
 		m.log.Warn("the ledger is behind the lake: continuing after what the lake has", "partition", partition, "ledger", next, "lake", compacted+1)
 		return compacted + 1, nil, owner.Advance(ctx, next, ledger.Range{Topic: topic, Partition: partition, First: next, Last: compacted}, false)

@@ -16,7 +16,7 @@ import (
 )
 
 // CompactedVersion is the version of the format of a Compacted.
-const CompactedVersion = 2
+const CompactedVersion = 1
 
 // Span is a stretch of a partition's log, both ends included.
 type Span struct {
@@ -32,8 +32,8 @@ type DayFile struct {
 	Types map[string]int64 `json:"types"`
 }
 
-// Compacted is a manifest that took the places of others: those of ranges, and earlier ones of its own kind. It exists once it
-// is written, under the next free number, and then those it replaces count no more; they and their files are kept for a
+// Compacted is a manifest of day files. The one with the highest number says what counts: itself, those that it names, and the
+// ranges that none of them covers. So it takes the places of others by being written; they and their files are kept for a
 // while for readers that have listed the lake before.
 type Compacted struct {
 	Version int    `json:"version"`
@@ -41,9 +41,9 @@ type Compacted struct {
 	Topic   string `json:"topic"`
 	// At is when it was written: microseconds since the Unix epoch.
 	At int64 `json:"at"`
-	// Replaces are the keys of the manifests whose place it takes.
-	Replaces []string `json:"replaces"`
-	// Covers is what they cover, in order.
+	// Live are the numbers of the earlier manifests that count beside it, ascending. Any other is replaced.
+	Live []int64 `json:"live"`
+	// Covers is what it has of the log, in order.
 	Covers []Span `json:"covers"`
 	// Dead is how many records of it became dead letters.
 	Dead int64 `json:"dead"`
@@ -52,10 +52,7 @@ type Compacted struct {
 	Files   []DayFile        `json:"files"`
 	// Through is the last position of each partition that this manifest and those before it cover; all of it is in the warehouse
 	// too. The newest manifest is what a ledger is held against.
-	Through map[int32]int64 `json:"through,omitempty"`
-	// ReplacedBy is the number of the manifest that took this one's place, once its files were deleted; then it says nothing
-	// else. The number stays taken, so that no process that was paused for long can put an old state under it.
-	ReplacedBy int64 `json:"replaced_by,omitempty"`
+	Through map[int32]int64 `json:"through"`
 	// Checksum is the SHA-256 of all the rest.
 	Checksum string `json:"checksum"`
 }
@@ -66,11 +63,10 @@ func (c *Compacted) Key() string { return CompactedKey(c.Number) }
 // CompactedKey is the key of a compacted manifest.
 func CompactedKey(number int64) string { return fmt.Sprintf("%sc%010d.json", ManifestPrefix, number) }
 
-// CompactedFileKey is the key of a day's nth file by an attempt to write the manifest of that number. attempt makes it
+// compactedFileKey is the key of a day's nth file by an attempt to write the manifest of that number. attempt makes it
 // unique: of two attempts at a number one succeeds, and the other's files must not be its.
-func CompactedFileKey(day, number int64, attempt string, n int) string {
-	folder, _, _ := strings.Cut(strings.TrimPrefix(FileKey(day, 0, 0, 0), Prefix), "/")
-	return fmt.Sprintf("%s%s/c%010d-%s-%03d.parquet", Prefix, folder, number, attempt, n)
+func compactedFileKey(day, number int64, attempt string, n int) string {
+	return fmt.Sprintf("%s/c%010d-%s-%03d.parquet", dayFolder(day), number, attempt, n)
 }
 
 // Encode writes the manifest with its checksum; the same manifest always gives the same bytes.
@@ -97,11 +93,10 @@ func (c *Compacted) check(key string) error {
 	if c.Number < 1 || key != c.Key() {
 		return fmt.Errorf("its content belongs under %s: %w", c.Key(), lake.ErrCorrupt)
 	}
-	if c.ReplacedBy != 0 {
-		if c.ReplacedBy <= c.Number {
-			return fmt.Errorf("it was replaced by %d, which is older: %w", c.ReplacedBy, lake.ErrCorrupt)
+	for i, n := range c.Live {
+		if n < 1 || n >= c.Number || i > 0 && n <= c.Live[i-1] {
+			return fmt.Errorf("it names %d as one that counts beside it: %w", n, lake.ErrCorrupt)
 		}
-		return nil
 	}
 	room := -c.Dead
 	for i, s := range c.Covers {

@@ -9,8 +9,8 @@
 //   - A range of the log becomes one file a date it touches, `p<partition>-<first>-<last>.parquet` with rows in log order, and
 //     one manifest, `p<partition>-<first>-<last>.json`, written last.
 //   - Compaction makes day files of them, `c<number>-<attempt>-<n>.parquet` with rows sorted by profile and time, and one
-//     manifest, `c<number>.json`, which takes the places of those it names. What it replaced is deleted when readers of before
-//     have had time to finish.
+//     manifest, `c<number>.json`. The one with the highest number counts, and those it names; a range that they cover counts
+//     no more. What was replaced is deleted when readers of before have had time to finish.
 //
 // Whoever reads the folders without manifests (DuckDB, Spark, polars, pandas) sees replaced files for that long beside those that
 // took their places, and repeats in any case: count distinct event_id, or take the files from `marquee lake files`.
@@ -145,8 +145,12 @@ func ManifestKey(partition int32, first, last int64) string {
 
 // FileKey is the key of a range's data file for a day, which is days since the Unix epoch, UTC.
 func FileKey(day int64, partition int32, first, last int64) string {
-	date := time.Unix(day*secondsPerDay, 0).UTC().Format(time.DateOnly)
-	return fmt.Sprintf("%sdt=%s/p%d-%d-%d.parquet", Prefix, date, partition, first, last)
+	return fmt.Sprintf("%s/p%d-%d-%d.parquet", dayFolder(day), partition, first, last)
+}
+
+// dayFolder is the folder of a day's files.
+func dayFolder(day int64) string {
+	return Prefix + "dt=" + time.Unix(day*secondsPerDay, 0).UTC().Format(time.DateOnly)
 }
 
 const secondsPerDay = 24 * 60 * 60

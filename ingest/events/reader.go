@@ -1,16 +1,15 @@
 package events
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"slices"
 	"sync"
 
 	"github.com/parquet-go/parquet-go"
+
 	"marquee/internal/lake"
 )
 
@@ -25,38 +24,28 @@ const (
 // Set is the lake's events as its manifests were when it was opened. It is safe for concurrent use.
 type Set struct {
 	lake *lake.Lake
-	// sources are the manifests that count, replaced those whose place others took.
+	// sources are the manifests that count, ranges those of them that are not compacted. replaced are the keys of the others.
 	sources  []*Source
-	replaced []*Source
 	ranges   []*Manifest
-	spans    []Span
-	files    []File
+	replaced []string
+	// spans are what all sources cover, compacted what compacted ones do.
+	spans     []Span
+	compacted []Span
+	files     []File
 	// next is the number of the next compacted manifest.
 	next   int64
 	maxIDs int64
 
-	mu       sync.Mutex
-	verified map[string]bool
+	verified *sync.Map
 }
 
 // Open lists and checks the lake's manifests. Two manifests that claim the same offset are an error: the lake would
 // count events twice.
 func Open(ctx context.Context, l *lake.Lake) (*Set, error) {
-	s := &Set{lake: l, maxIDs: maxSetIDs, verified: make(map[string]bool)}
-	ranges, compacted, err := readManifests(ctx, l)
-	if err != nil {
+	s := &Set{lake: l, maxIDs: maxSetIDs, verified: new(sync.Map)}
+	if err := s.read(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.settle(ranges, compacted); err != nil {
-		return nil, err
-	}
-	for _, m := range s.sources {
-		for _, f := range m.Files {
-			s.files = append(s.files, f.File)
-		}
-	}
-	// Folder by folder, so that whoever reads days reads each once.
-	slices.SortStableFunc(s.files, func(a, b File) int { return cmp.Compare(folder(a.Key), folder(b.Key)) })
 	return s, nil
 }
 
@@ -146,18 +135,13 @@ func (s *Set) Verify(ctx context.Context) error {
 
 // verify checks a file once in the set's life.
 func (s *Set) verify(ctx context.Context, f File) error {
-	s.mu.Lock()
-	done := s.verified[f.Key]
-	s.mu.Unlock()
-	if done {
+	if _, done := s.verified.Load(f.Key); done {
 		return nil
 	}
 	if err := s.lake.Verify(ctx, f.FileInfo); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.verified[f.Key] = true
-	s.mu.Unlock()
+	s.verified.Store(f.Key, true)
 	return nil
 }
 
@@ -198,6 +182,20 @@ func (s *Set) Raw(ctx context.Context) iter.Seq2[*Row, error] {
 // RawOf yields every row of one of the set's files in the file's order. A row is valid until the next one.
 func (s *Set) RawOf(ctx context.Context, f File) iter.Seq2[*Row, error] {
 	return readFile[Row](ctx, s, f)
+}
+
+type profileRow struct {
+	ProfileID string `parquet:"profile_id"`
+}
+
+// HasProfile says whether one of the set's files has a row of a profile that is asked for. It reads that column alone.
+func (s *Set) HasProfile(ctx context.Context, f File, is func(profileID string) bool) (bool, error) {
+	for r, err := range readFile[profileRow](ctx, s, f) {
+		if err != nil || is(r.ProfileID) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // readFile yields a file's rows with the columns T names.
