@@ -154,13 +154,11 @@ func (r *run) delete(ctx context.Context, key string) error {
 	if err := r.step("delete"); err != nil {
 		return err
 	}
+	if !r.options.DryRun {
+		if err := r.Lake.Delete(ctx, key); err != nil && !lake.IsNotExist(err) {
+			return fmt.Errorf("delete lake file %s: %w", key, err)
+		}
+	}
 	r.summary.Deleted++
-	if r.options.DryRun {
-		return nil
-	}
-	err := r.Lake.Delete(ctx, key)
-	if err != nil && !lake.IsNotExist(err) {
-		return fmt.Errorf("delete lake file %s: %w", key, err)
-	}
 	return nil
 }
