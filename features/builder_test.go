@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -14,10 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
 
 	"marquee/features"
 	"marquee/features/snapshot"
+	"marquee/features/warehouse/clustertest"
 	ingestv1 "marquee/ingest/v1"
 	"marquee/internal/lake"
 )
@@ -92,6 +95,29 @@ func TestSameInputSameContent(t *testing.T) {
 		t.Fatal(err)
 	}
 	same("merged", a, d)
+}
+
+// TestAClusterBuildsTheSame builds on one server and over Distributed tables.
+func TestAClusterBuildsTheSame(t *testing.T) {
+	w := smallWorld(7)
+	var want map[string]string
+	for _, conn := range []driver.Conn{openWarehouse(t), clustertest.Open(t, t.TempDir()).Conn()} {
+		insert(t, conn, w.events, 1<<20)
+		s, err := newBuilder(t, conn).Build(t.Context(), features.BuildOptions{AsOf: asOf})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for set, built := range s.Sets {
+			got[set] = built.ContentChecksum
+		}
+		if want == nil {
+			want = got
+		}
+		if !maps.Equal(got, want) || len(got) != len(features.Sets()) {
+			t.Errorf("checksums %v, want %v", got, want)
+		}
+	}
 }
 
 func TestBuildAgainAndGoOn(t *testing.T) {

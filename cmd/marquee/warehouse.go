@@ -62,6 +62,7 @@ func (r warehouseRebuildCommand) Run(c *console) (err error) {
 func (e *engines) rebuildDeps(progress func(done, total int64)) rebuild.Deps {
 	return rebuild.Deps{
 		DB: e.db, Lake: e.lake, Conn: e.warehouse.Conn(), Log: e.log, Progress: progress,
+		Truncate: e.warehouse.Truncate,
 		OpenShadow: func(ctx context.Context, table string, token int64, known string) (rebuild.Shadow, error) {
 			return e.warehouse.OpenShadow(ctx, table, token, known)
 		},

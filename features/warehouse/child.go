@@ -97,7 +97,7 @@ func child(stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	f, err := newFront(lib, filepath.Join(cfg.Dir, "engine"), cfg.Token)
+	f, err := newFront(lib, cfg.Dir, cfg.Token)
 	if err != nil {
 		return err
 	}

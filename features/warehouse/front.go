@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,15 +16,23 @@ import (
 	"marquee/features/warehouse/sqltoken"
 )
 
+// configFile in the warehouse's folder, where there is one, is the engine's own configuration.
+const configFile = "config.xml"
+
 // engineOptions are the engine's own settings. It shares the machine with the service, so it gets half of the memory and
 // small caches; by itself it would take nine tenths, and 5 GB for each cache.
-func engineOptions() []string {
-	return []string{
+func engineOptions(dir string) []string {
+	options := []string{
 		"--max_server_memory_usage_to_ram_ratio=0.5",
 		"--mark_cache_size=268435456",
 		"--primary_index_cache_size=134217728",
 		"--index_mark_cache_size=67108864",
 	}
+	file := filepath.Join(dir, configFile)
+	if _, err := os.Stat(file); err == nil {
+		options = append(options, "--config-file="+file)
+	}
+	return options
 }
 
 // front speaks ClickHouse's HTTP interface for the engine, as far as clickhouse-go and curl use it.
@@ -36,7 +45,8 @@ type front struct {
 }
 
 func newFront(lib *chdb.Library, dir, token string) (*front, error) {
-	connect := func() (*chdb.Conn, error) { return lib.Connect(dir, engineOptions()...) }
+	options := engineOptions(dir)
+	connect := func() (*chdb.Conn, error) { return lib.Connect(filepath.Join(dir, "engine"), options...) }
 	f := &front{lib: lib, token: token, sessions: newSessions(connect), admin: make(chan *chdb.Conn, 1)}
 	c, err := connect()
 	if err != nil {

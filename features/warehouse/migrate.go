@@ -49,11 +49,25 @@ func (w *Warehouse) Migrate(ctx context.Context) error {
 }
 
 func (w *Warehouse) migrate(ctx context.Context, all []migration) error {
-	if err := w.conn.Exec(ctx, schemaTable); err != nil {
+	if err := w.checkForm(ctx); err != nil {
+		return err
+	}
+	layout, err := w.layout(ctx)
+	if err != nil {
+		return err
+	}
+	first, all, err := w.formed(ctx, all)
+	if err != nil {
+		return err
+	}
+	if err := w.execAll(ctx, first); err != nil {
 		return fmt.Errorf("make the table of migrations: %w", err)
 	}
 	applied, err := w.applied(ctx)
 	if err != nil {
+		return err
+	}
+	if err := w.checkLayout(ctx, layout, applied); err != nil {
 		return err
 	}
 	for version := range applied {
@@ -79,14 +93,76 @@ func (w *Warehouse) migrate(ctx context.Context, all []migration) error {
 // apply runs a migration's statements. ClickHouse has no transactions over DDL: a migration that broke off is run again
 // whole, so its statements are written to be repeatable, by CREATE … IF NOT EXISTS.
 func (w *Warehouse) apply(ctx context.Context, m migration) error {
-	for _, s := range m.statements {
+	if err := w.execAll(ctx, m.statements); err != nil {
+		return fmt.Errorf("migrate the warehouse to version %d (%s): %w", m.version, m.name, err)
+	}
+	return w.record(ctx, m)
+}
+
+func (w *Warehouse) execAll(ctx context.Context, statements []string) error {
+	for _, s := range statements {
 		if err := w.conn.Exec(ctx, s); err != nil {
-			return fmt.Errorf("migrate the warehouse to version %d (%s): %w", m.version, m.name, err)
+			return err
 		}
 	}
+	return nil
+}
+
+func (w *Warehouse) record(ctx context.Context, m migration) error {
 	if err := w.conn.Exec(ctx, "INSERT INTO schema_migrations (version, name, checksum) VALUES ("+strconv.FormatUint(uint64(m.version), 10)+
 		", "+quoteText(m.name)+", "+quoteText(m.checksum)+")"); err != nil {
 		return fmt.Errorf("record the warehouse's version %d: %w", m.version, err)
+	}
+	return nil
+}
+
+// formed gives the statements in the form that the warehouse has, those of the table of migrations first.
+func (w *Warehouse) formed(ctx context.Context, all []migration) (first []string, out []migration, err error) {
+	if w.cluster.Name == "" {
+		return []string{schemaTable}, all, nil
+	}
+	database, err := w.database(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return renderAll(newRenderer(w.cluster, database), all)
+}
+
+func renderAll(r *renderer, all []migration) (first []string, out []migration, err error) {
+	if first, err = r.render(schemaTable); err != nil {
+		return nil, nil, err
+	}
+	for _, m := range all {
+		var statements []string
+		for _, s := range m.statements {
+			rendered, err := r.render(s)
+			if err != nil {
+				return nil, nil, fmt.Errorf("migration %d (%s): %w", m.version, m.name, err)
+			}
+			statements = append(statements, rendered...)
+		}
+		m.statements = statements
+		out = append(out, m)
+	}
+	return first, out, nil
+}
+
+// layoutVersion stands in the table of migrations for how a cluster spreads its rows. Migrations count from 1.
+const layoutVersion = 0
+
+// checkLayout records how the cluster spreads its rows, and refuses one that changed: an event sent again would go to
+// another shard than before, and count twice.
+func (w *Warehouse) checkLayout(ctx context.Context, now string, applied map[uint32]string) error {
+	if w.cluster.Name == "" {
+		return nil
+	}
+	was, recorded := applied[layoutVersion]
+	delete(applied, layoutVersion)
+	switch {
+	case !recorded:
+		return w.record(ctx, migration{version: layoutVersion, name: "layout", checksum: now})
+	case was != now:
+		return fmt.Errorf("the warehouse's rows are spread by %s, and cluster %s spreads them by %s now: restore its shards, or name a new database in warehouse.url and fill it with `marquee warehouse rebuild`", was, w.cluster.Name, now)
 	}
 	return nil
 }

@@ -25,8 +25,10 @@ func event(t *testing.T, w *Warehouse, id, profile, occurred, received string, s
 		id, profile, occurred, received, skew, offset))
 }
 
-func TestEventsViewCountsEachEventOnce(t *testing.T) {
-	w := migrated(t)
+func TestEventsViewCountsEachEventOnce(t *testing.T) { viewCountsEachEventOnce(t, migrated(t)) }
+
+func viewCountsEachEventOnce(t *testing.T, w *Warehouse) {
+	t.Helper()
 	const a, b = "0190a5c2-7b6e-7c3a-8f00-00000000000a", "0190a5c2-7b6e-7c3a-8f00-00000000000b"
 	event(t, w, a, "p", "2026-01-31 23:59:00", "2026-01-31 23:59:30", 0, 10)
 	event(t, w, a, "p", "2026-01-31 23:59:00", "2026-01-31 23:59:40", 0, 11) // a repeat in another part
@@ -40,21 +42,28 @@ func TestEventsViewCountsEachEventOnce(t *testing.T) {
 		if n := count(t, w, "SELECT toUInt64(kafka_offset) FROM events WHERE event_id = '"+a+"' AND profile_id = 'p'"); n != 10 {
 			t.Errorf("the repeat at offset %d won; the first one must", n)
 		}
-		execute(t, w, "OPTIMIZE TABLE events_raw FINAL")
+		stored, _ := w.Storage("events_raw")
+		execute(t, w, "OPTIMIZE TABLE "+stored+" FINAL")
 	}
 }
 
 func TestEffectiveTimeIsTheServersWhereTheClientsIsImplausible(t *testing.T) {
-	w := migrated(t)
-	event(t, w, "0190a5c2-7b6e-7c3a-8f00-00000000000a", "p", "2026-01-01 00:00:00", "2026-01-02 00:00:00", 0, 1)
-	event(t, w, "0190a5c2-7b6e-7c3a-8f00-00000000000b", "p", "2031-01-01 00:00:00", "2026-01-03 00:00:00", -1, 2)
-	if n := count(t, w, "SELECT countIf(effective_at = occurred_at) * 10 + countIf(effective_at = received_at) FROM events"); n != 11 {
+	effectiveTimes(t, migrated(t))
+}
+
+func effectiveTimes(t *testing.T, w *Warehouse) {
+	t.Helper()
+	event(t, w, "0190a5c2-7b6e-7c3a-8f00-00000000000a", "when", "2026-01-01 00:00:00", "2026-01-02 00:00:00", 0, 1)
+	event(t, w, "0190a5c2-7b6e-7c3a-8f00-00000000000b", "when", "2031-01-01 00:00:00", "2026-01-03 00:00:00", -1, 2)
+	if n := count(t, w, "SELECT countIf(effective_at = occurred_at) * 10 + countIf(effective_at = received_at) FROM events WHERE profile_id = 'when'"); n != 11 {
 		t.Errorf("effective times count as %d, want 11: one of each kind", n)
 	}
 }
 
-func TestTitlesViewHoldsTheLatestRevision(t *testing.T) {
-	w := migrated(t)
+func TestTitlesViewHoldsTheLatestRevision(t *testing.T) { titlesHoldTheLatestRevision(t, migrated(t)) }
+
+func titlesHoldTheLatestRevision(t *testing.T, w *Warehouse) {
+	t.Helper()
 	for _, values := range []string{"('a', 'old', 1, false)", "('a', 'new', 3, false)", "('a', 'between', 2, false)", "('b', 'b', 4, false)", "('b', 'b', 5, true)"} {
 		execute(t, w, "INSERT INTO titles_raw (title_id, name, revision, deleted) VALUES "+values)
 	}

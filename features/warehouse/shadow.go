@@ -2,11 +2,8 @@ package warehouse
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
-	"strconv"
-	"strings"
 )
 
 // Shadow is a table of another's shape that is filled beside it and put in its place in one step. Its name carries the
@@ -47,10 +44,10 @@ func (s *Shadow) open(ctx context.Context, known string) error {
 	for name, id := range there {
 		if known != "" && id == known || s.swapped {
 			s.id = known
-			if err := s.w.renameTable(ctx, s.table, name, s.name); err != nil {
+			if err := s.w.renameTable(ctx, name, s.name); err != nil {
 				return err
 			}
-		} else if err := s.w.dropTable(ctx, s.table, name); err != nil {
+		} else if err := s.w.dropTable(ctx, name); err != nil {
 			return err
 		}
 	}
@@ -102,62 +99,5 @@ func (s *Shadow) Swap(ctx context.Context) error {
 
 // Drop drops what stands under the shadow's name: the old table after a swap, the shadow itself before.
 func (s *Shadow) Drop(ctx context.Context) error {
-	return s.w.dropTable(ctx, s.table, s.name)
+	return s.w.dropTable(ctx, s.name)
 }
-
-// shadows returns the identities of a table's shadows by name.
-func (w *Warehouse) shadows(ctx context.Context, table string) (map[string]string, error) {
-	rows, err := w.conn.Query(ctx, "SELECT name, arrayElement(data_paths, 1) FROM system.tables WHERE database = currentDatabase() AND startsWith(name, ?)",
-		w.storage(table)+"_shadow_")
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]string{}
-	for rows.Next() {
-		var name, path string
-		if err := rows.Scan(&name, &path); err != nil {
-			return nil, errors.Join(err, rows.Close())
-		}
-		token := strings.TrimPrefix(name, w.storage(table)+"_shadow_")
-		if _, err := strconv.ParseInt(token, 10, 64); err == nil {
-			out[table+"_shadow_"+token] = uuidInPath.FindString(path)
-		}
-	}
-	return out, errors.Join(rows.Err(), rows.Close())
-}
-
-// tableID is a table's identity.
-func (w *Warehouse) tableID(ctx context.Context, table string) (string, error) {
-	var path string
-	err := w.conn.QueryRow(ctx, "SELECT arrayElement(data_paths, 1) FROM system.tables WHERE database = currentDatabase() AND name = ?", w.storage(table)).Scan(&path)
-	if err != nil {
-		return "", fmt.Errorf("look table %s up: %w", table, err)
-	}
-	id := uuidInPath.FindString(path)
-	if id == "" {
-		return "", fmt.Errorf("table %s is in a database without table identities: use one of the engine Atomic or Replicated", table)
-	}
-	return id, nil
-}
-
-func (w *Warehouse) copyTable(ctx context.Context, table, name string) error {
-	return w.conn.Exec(ctx, "CREATE TABLE "+name+" AS "+table)
-}
-
-func (w *Warehouse) renameTable(ctx context.Context, table, from, to string) error {
-	if from == to {
-		return nil
-	}
-	return w.conn.Exec(ctx, "RENAME TABLE "+from+" TO "+to)
-}
-
-func (w *Warehouse) exchangeTables(ctx context.Context, table, name string) error {
-	return w.conn.Exec(ctx, "EXCHANGE TABLES "+table+" AND "+name)
-}
-
-func (w *Warehouse) dropTable(ctx context.Context, table, name string) error {
-	return w.conn.Exec(ctx, "DROP TABLE IF EXISTS "+name+" SYNC")
-}
-
-// storage is the table that holds a table's rows.
-func (w *Warehouse) storage(table string) string { return table }

@@ -2,10 +2,23 @@ package warehouse
 
 import "testing"
 
-func TestAShadowTakesItsTablesPlace(t *testing.T) {
-	w := migrated(t)
+func TestAShadowTakesItsTablesPlace(t *testing.T) { shadowTakesItsTablesPlace(t, migrated(t)) }
+
+func shadowTakesItsTablesPlace(t *testing.T, w *Warehouse) {
+	t.Helper()
 	ctx := t.Context()
-	execute(t, w, "CREATE TABLE things (x UInt64) ENGINE = MergeTree ORDER BY x SETTINGS non_replicated_deduplication_window = 7")
+	things := []string{"CREATE TABLE things (x UInt64) ENGINE = MergeTree ORDER BY x SETTINGS non_replicated_deduplication_window = 7"}
+	tables := uint64(1)
+	if w.cluster.Name != "" {
+		var err error
+		if things, err = newRenderer(w.cluster, "default").render(things[0]); err != nil {
+			t.Fatal(err)
+		}
+		tables = 2
+	}
+	for _, s := range things {
+		execute(t, w, s)
+	}
 	execute(t, w, "INSERT INTO things VALUES (1)")
 	execute(t, w, "CREATE VIEW seen AS SELECT * FROM things")
 	open := func(token int64, known string) *Shadow {
@@ -46,7 +59,7 @@ func TestAShadowTakesItsTablesPlace(t *testing.T) {
 	}
 	fresh := open(4, "another table's")
 	other := open(5, "")
-	if fresh.ID() == other.ID() || count(t, w, "SELECT count() FROM system.tables WHERE startsWith(name, 'things')") != 2 {
+	if fresh.ID() == other.ID() || count(t, w, "SELECT count() FROM system.tables WHERE startsWith(name, 'things')") != 2*tables {
 		t.Error("a shadow nobody knows was not replaced")
 	}
 	if n := count(t, w, "SELECT countIf(position(create_table_query, 'non_replicated_deduplication_window = 7') > 0) FROM system.tables WHERE startsWith(name, 'things')"); n != 2 {

@@ -28,19 +28,23 @@ type Config struct {
 	DialTimeout time.Duration `koanf:"dial_timeout"`
 	// ReadTimeout bounds waiting for the first bytes of an answer.
 	ReadTimeout time.Duration `koanf:"read_timeout"`
+	// Cluster is for a warehouse of several servers.
+	Cluster ClusterConfig `koanf:"cluster"`
 }
 
 // DefaultConfig is the embedded engine.
 func DefaultConfig() Config {
-	return Config{URL: "embedded:", MaxConnections: 8, DialTimeout: 30 * time.Second, ReadTimeout: 30 * time.Minute}
+	return Config{URL: "embedded:", MaxConnections: 8, DialTimeout: 30 * time.Second, ReadTimeout: 30 * time.Minute, Cluster: DefaultClusterConfig()}
 }
 
 // Validate says what is wrong with the configuration.
 func (c Config) Validate() error {
 	var errs []error
-	if _, err := parse(c.URL); err != nil {
+	t, err := parse(c.URL)
+	if err != nil {
 		errs = append(errs, err)
 	}
+	errs = append(errs, c.Cluster.validate(t.embedded))
 	if c.MaxConnections < 2 || c.MaxConnections > 1000 {
 		errs = append(errs, fmt.Errorf("warehouse.max_connections must be between 2 and 1000, is %d", c.MaxConnections))
 	}
@@ -108,9 +112,10 @@ func scrub(err error, text string) string {
 
 // Warehouse is an open warehouse.
 type Warehouse struct {
-	conn  driver.Conn
-	child *supervisor // nil for a server
-	close func() error
+	conn    driver.Conn
+	cluster ClusterConfig
+	child   *supervisor // nil for a server
+	close   func() error
 }
 
 // Open opens the warehouse that cfg names. An embedded one without a folder of its own lives in dataDir/warehouse.
@@ -122,7 +127,7 @@ func Open(ctx context.Context, cfg Config, dataDir string, log *slog.Logger) (*W
 	if err != nil {
 		return nil, err
 	}
-	w := &Warehouse{}
+	w := &Warehouse{cluster: cfg.Cluster}
 	w.close = sync.OnceValue(w.end)
 	if t.embedded {
 		dir := t.dir
@@ -156,6 +161,11 @@ func complete(o *clickhouse.Options, cfg Config) {
 		// Current servers gather inserts of several clients by default. Ours are large, and a range of the log is to be one
 		// block, which is there or not when its insert returns.
 		o.Settings["async_insert"] = 0
+	}
+	for name, value := range cfg.Cluster.settings() {
+		if _, set := o.Settings[name]; !set {
+			o.Settings[name] = value
+		}
 	}
 }
 

@@ -48,7 +48,7 @@ func (j *job) beginProgress(ctx context.Context) error {
 }
 
 func (j *job) clearProgress(ctx context.Context) error {
-	if err := j.Conn.Exec(ctx, "TRUNCATE TABLE rebuild_progress"); err != nil {
+	if err := j.Truncate(ctx, "rebuild_progress"); err != nil {
 		return fmt.Errorf("forget how far the rebuild came: %w", err)
 	}
 	return nil

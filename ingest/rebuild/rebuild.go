@@ -43,6 +43,8 @@ type Deps struct {
 	Conn driver.Conn
 	// OpenShadow takes over the shadow of a table with a known identity or makes a new one, fenced by a growing token.
 	OpenShadow func(ctx context.Context, table string, token int64, known string) (Shadow, error)
+	// Truncate empties a table.
+	Truncate func(ctx context.Context, table string) error
 	// FillTitles brings every title the catalogue has published by now into a table of the shape of titles_raw, where
 	// it is not there already.
 	FillTitles func(ctx context.Context, table string) error

@@ -13,6 +13,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"marquee/features/warehouse"
+	"marquee/features/warehouse/clustertest"
 	"marquee/ingest/events"
 	"marquee/ingest/ledger"
 	"marquee/ingest/sink"
@@ -180,6 +181,7 @@ func (w *world) deps() Deps {
 		DB: w.db, Lake: w.lake, Conn: w.house.Conn(), Log: testkit.Log(w.t),
 		Progress:   func(done, total int64) { w.progress(done, total) },
 		FillTitles: func(ctx context.Context, table string) error { return w.titles(ctx, table) },
+		Truncate: func(ctx context.Context, table string) error { return w.house.Truncate(ctx, table) },
 		OpenShadow: func(ctx context.Context, table string, token int64, known string) (Shadow, error) {
 			return w.house.OpenShadow(ctx, table, token, known)
 		},
@@ -248,6 +250,37 @@ func TestAWarehouseThatWasLostIsRebuilt(t *testing.T) {
 		t.Errorf("after more events: %+v", got)
 	}
 	w.same(w.content())
+}
+
+// TestAClustersWarehouseIsRebuilt loses events and titles of a warehouse in its cluster form, and interrupts its rebuild.
+func TestAClustersWarehouseIsRebuilt(t *testing.T) {
+	w := newWorld(t)
+	if err := w.house.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.house = clustertest.Open(t, t.TempDir())
+	w.fill()
+	want := w.content()
+	if want.Events.Rows != 4000 || want.Titles.Rows != 17 {
+		t.Fatalf("the warehouse has %+v", want)
+	}
+	for _, table := range []string{"events_raw", "titles_raw"} {
+		if err := w.house.Truncate(t.Context(), table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.content(); got.Events.Rows+got.Titles.Rows != 0 {
+		t.Fatalf("what was truncated has %+v", got)
+	}
+	deps := w.deps()
+	deps.FillTitles = func(context.Context, string) error { return errKilled }
+	if _, err := Run(t.Context(), deps); !errors.Is(err, errKilled) {
+		t.Fatal(err)
+	}
+	if s := w.rebuild(); s.FilesBefore != s.Files {
+		t.Errorf("the second run did not go on: %+v", s)
+	}
+	w.same(want)
 }
 
 func TestADamagedWarehouseIsRebuilt(t *testing.T) {

@@ -124,3 +124,18 @@ func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 func isWord(c byte) bool {
 	return c == '_' || c == '$' || isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'z' || c >= 0x80
 }
+
+// Significant returns the tokens of a text that are neither space nor comment.
+func Significant(sql string) []Token {
+	var out []Token
+	for at := 0; ; {
+		t, ok := Next(sql, at)
+		if !ok {
+			return out
+		}
+		at = t.End
+		if t.Kind != Space && t.Kind != Comment {
+			out = append(out, t)
+		}
+	}
+}
