@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"marquee/features/quality"
 	"marquee/features/warehouse"
+	"marquee/features/warehouse/clustertest"
 	"marquee/internal/native"
 	"marquee/internal/testkit"
 )
@@ -300,6 +302,23 @@ func TestEachCheckFails(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAClusterMeasuresTheSame runs the checks on one server and over Distributed tables.
+func TestAClusterMeasuresTheSame(t *testing.T) {
+	p := live(3, 12, 120)
+	p.judged(func(e *event) { e.country = "" })
+	p.repeat(0.2)
+	spread := clustertest.Open(t, t.TempDir()).Conn()
+	exec(t, spread, "INSERT INTO titles_raw (title_id, revision, deleted) SELECT 't:' || toString(number), 1, number = 7 FROM numbers(50)")
+	var reports []*quality.Report
+	for _, conn := range []driver.Conn{openWarehouse(t), spread} {
+		insert(t, conn, p.events)
+		reports = append(reports, run(t, conn, asOf))
+	}
+	if !reflect.DeepEqual(reports[0], reports[1]) || len(failed(reports[0])) == 0 {
+		t.Errorf("one server: %+v\na cluster: %+v", reports[0], reports[1])
 	}
 }
 

@@ -279,3 +279,23 @@ func TestAWarehouseOfAnotherFormIsRefused(t *testing.T) {
 		t.Errorf("another layout: %v", err)
 	}
 }
+
+func FuzzRender(f *testing.F) {
+	for _, sql := range []string{schemaTable, "CREATE OR REPLACE VIEW v AS SELECT x FROM (SELECT x FROM t) FINAL", "ALTER TABLE t DROP COLUMN x", "CREATE TABLE", "CREATE TABLE a ENGINE = MergeTree('', ''", "CREATE TABLE a ORDER BY x ENGINE = MergeTree SETTINGS non_replicated_deduplication_window ="} {
+		f.Add(sql)
+	}
+	f.Fuzz(func(t *testing.T, sql string) {
+		for _, cfg := range forms() {
+			r := newRenderer(cfg, "d")
+			if _, err := r.render("CREATE TABLE t (x UInt8) ENGINE = MergeTree ORDER BY x"); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := r.render(sql); (err == nil) != (len(out) == 2) && !(err == nil && len(out) == 1) {
+				t.Errorf("%q: %q, %v", sql, out, err)
+			}
+			if out, err := r.copied(sql, "c"); err == nil && len(out) != 2 {
+				t.Errorf("%q copied: %q", sql, out)
+			}
+		}
+	})
+}

@@ -120,7 +120,7 @@ func (r *renderer) table(s *script, name string) error {
 		return nil
 	}
 	r.replicated(s, e+2)
-	for i := range s.tokens {
+	for i := max(e, o); i+2 < len(s.tokens); i++ {
 		if s.at(i, "NON_REPLICATED_DEDUPLICATION_WINDOW", "=") {
 			s.replace(i, i+3, "replicated_deduplication_window = "+s.text(i+2)+", replicated_deduplication_window_seconds = "+keptTokens)
 		}
@@ -167,7 +167,7 @@ func (r *renderer) replicated(s *script, i int) {
 func (r *renderer) copied(definition, name string) ([]string, error) {
 	s := newScript(definition)
 	e := s.find("ENGINE")
-	if !s.at(0, "CREATE", "TABLE") || !s.at(3, ".") || e < 0 {
+	if !s.at(0, "CREATE", "TABLE") || !s.at(3, ".") || e < 5 {
 		return nil, fmt.Errorf("%q is no table's definition", firstLine(definition))
 	}
 	s.replace(2, 5, local(name)+r.onCluster())

@@ -181,7 +181,7 @@ func (w *world) deps() Deps {
 		DB: w.db, Lake: w.lake, Conn: w.house.Conn(), Log: testkit.Log(w.t),
 		Progress:   func(done, total int64) { w.progress(done, total) },
 		FillTitles: func(ctx context.Context, table string) error { return w.titles(ctx, table) },
-		Truncate: func(ctx context.Context, table string) error { return w.house.Truncate(ctx, table) },
+		Truncate:   func(ctx context.Context, table string) error { return w.house.Truncate(ctx, table) },
 		OpenShadow: func(ctx context.Context, table string, token int64, known string) (Shadow, error) {
 			return w.house.OpenShadow(ctx, table, token, known)
 		},

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"marquee/features/warehouse"
+	"marquee/features/warehouse/clustertest"
 	"marquee/internal/native"
 	"marquee/internal/testkit"
 )
@@ -84,7 +85,12 @@ func insert(t *testing.T, conn driver.Conn, events []placed) {
 // TestLoadedHistoryIsTheFollowedHistory puts random events in the warehouse, some of them twice, and wants the state that
 // is loaded to be the state that following the log would have made.
 func TestLoadedHistoryIsTheFollowedHistory(t *testing.T) {
-	conn := openWarehouse(t)
+	t.Run("server", func(t *testing.T) { loadedIsFollowed(t, openWarehouse(t)) })
+	t.Run("cluster", func(t *testing.T) { loadedIsFollowed(t, clustertest.Open(t, t.TempDir()).Conn()) })
+}
+
+func loadedIsFollowed(t *testing.T, conn driver.Conn) {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(9, 10))
 	var events []placed
 	next := map[int32]int64{}
