@@ -7,19 +7,12 @@ import (
 	"log/slog"
 	"time"
 
-	"connectrpc.com/connect"
-
 	catalogv1 "marquee/catalog/v1"
 	"marquee/ingest/imports"
 	"marquee/internal/db"
 	"marquee/internal/lake"
 	"marquee/internal/logid"
 )
-
-// TitleWriter takes titles in; the catalogue's RPC client and its handler both are one.
-type TitleWriter interface {
-	PutTitles(ctx context.Context, req *connect.Request[catalogv1.PutTitlesRequest]) (*connect.Response[catalogv1.PutTitlesResponse], error)
-}
 
 // The stages of an import, in order.
 const (
@@ -42,7 +35,7 @@ type Options struct {
 	Dir string
 	// Namespace prefixes every id; empty means the layout's own: ml100k, ml1m or mllatest.
 	Namespace string
-	Titles    TitleWriter
+	Titles    imports.TitleWriter
 	Publisher imports.Publisher
 	// DB keeps the cursor.
 	DB *db.DB
@@ -58,9 +51,6 @@ type Options struct {
 	BatchEvents int
 	Log         *slog.Logger
 }
-
-// putBatch is how many titles are put at a time, the contract's limit.
-const putBatch = 500
 
 // importer is one run.
 type importer struct {
@@ -127,20 +117,18 @@ func (i *importer) putTitles(ctx context.Context) error {
 		}
 	}
 	total := len(i.source.movies)
-	for at := 0; at < total; at += putBatch {
-		part := i.source.movies[at:min(at+putBatch, total)]
+	for at := 0; at < total; at += imports.MaxTitles {
+		part := i.source.movies[at:min(at+imports.MaxTitles, total)]
 		titles := make([]*catalogv1.Title, len(part))
 		for j, m := range part {
 			i.titleIDs[m.id] = fmt.Sprintf("%s:%d", i.Namespace, m.id)
 			titles[j] = title(m, i.titleIDs[m.id], int64(firstRated[m.id])*microsPerSecond)
 		}
-		resp, err := i.Titles.PutTitles(ctx, connect.NewRequest(&catalogv1.PutTitlesRequest{Titles: titles}))
+		results, err := imports.PutTitles(ctx, i.Titles, titles)
 		if err != nil {
-			return fmt.Errorf("put titles into the catalogue: %w", err)
-		}
-		if err := i.titleResults(part, resp.Msg.Results); err != nil {
 			return err
 		}
+		i.titleResults(part, results)
 		i.Progress(Progress{Stage: StageTitles, Done: int64(at + len(part)), Total: int64(total)})
 	}
 	if len(i.refused) > 0 {
@@ -149,18 +137,11 @@ func (i *importer) putTitles(ctx context.Context) error {
 	return nil
 }
 
-func (i *importer) titleResults(part []movie, results []*catalogv1.TitleResult) error {
-	if len(results) != len(part) {
-		return fmt.Errorf("put titles into the catalogue: %d titles got %d results", len(part), len(results))
-	}
+func (i *importer) titleResults(part []movie, results []*catalogv1.TitleResult) {
 	for j, r := range results {
 		if !r.Accepted {
-			detail := fmt.Sprintf("movie %d:", part[j].id)
-			for _, v := range r.Violations {
-				detail += " " + v.Field + " " + v.Message
-			}
 			i.refused[part[j].id] = true
-			i.summary.reject(i.layout.movies, part[j].line, &problem{ReasonTitleRefused, detail})
+			i.summary.reject(i.layout.movies, part[j].line, problemf(ReasonTitleRefused, "movie %d: %s", part[j].id, imports.Refusal(r)))
 			continue
 		}
 		i.summary.TitlesPut++
@@ -168,7 +149,6 @@ func (i *importer) titleResults(part []movie, results []*catalogv1.TitleResult) 
 			i.summary.TitlesChanged++
 		}
 	}
-	return nil
 }
 
 // dropRefused leaves out the ratings of movies the catalogue refused.
