@@ -13,6 +13,9 @@ import (
 )
 
 type importCommands struct {
+	Events    importEventsCommand    `cmd:"" help:"Watch events from a table: CSV, JSON lines or Parquet."`
+	Titles    importTitlesCommand    `cmd:"" help:"Titles from a table: CSV, JSON lines or Parquet."`
+	Presets   importPresetsCommand   `cmd:"" help:"List the mappings that come with the program, or print one."`
 	Movielens importMovielensCommand `cmd:"" name:"movielens" help:"A published MovieLens data set: 100k, 1m, latest and the 20m, 25m and 32m sets."`
 }
 
