@@ -17,7 +17,8 @@ func (w *Warehouse) ExpireEvents(ctx context.Context, kind string, before time.T
 	if there == 0 {
 		return nil
 	}
-	statement := "ALTER TABLE " + w.storage("events_raw") + " DELETE WHERE " + where + " SETTINGS mutations_sync = 2"
+	table, onCluster := w.Storage("events_raw")
+	statement := "ALTER TABLE " + table + onCluster + " DELETE WHERE " + where + " SETTINGS mutations_sync = 2"
 	if err := w.conn.Exec(ctx, statement); err != nil {
 		return fmt.Errorf("delete %d %s events before %s: %w", there, kind, before.Format(time.RFC3339), err)
 	}
