@@ -15,6 +15,7 @@ import (
 	"marquee/features"
 	"marquee/features/quality"
 	"marquee/ingest"
+	"marquee/ingest/compact"
 	"marquee/ingest/consumer"
 	"marquee/ingest/v1/ingestv1connect"
 	"marquee/internal/app"
@@ -109,7 +110,11 @@ func (w *wiring) addIngest() (err error) {
 	if err != nil {
 		return err
 	}
-	w.modules = append(w.modules, closing{w.consumer, w.publisher.Close})
+	compaction, err := compact.New(e.settings.Compaction, e.compactDeps(func(int64, int64) {}), e.metrics)
+	if err != nil {
+		return err
+	}
+	w.modules = append(w.modules, closing{w.consumer, w.publisher.Close}, compaction)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"marquee/features/warehouse"
 	"marquee/ingest"
 	"marquee/ingest/broker"
+	"marquee/ingest/compact"
 	"marquee/internal/config"
 	"marquee/internal/db"
 	"marquee/internal/lake"
@@ -32,18 +33,19 @@ type settings struct {
 	// are cut off.
 	Drain time.Duration `koanf:"drain"`
 
-	RPC       rpc.Config       `koanf:"rpc"`
-	Telemetry telemetry.Config `koanf:"telemetry"`
-	Broker    broker.Config    `koanf:"broker"`
-	Warehouse warehouse.Config `koanf:"warehouse"`
-	Lake      storeSettings    `koanf:"lake"`
-	Models    storeSettings    `koanf:"models"`
-	Database  databaseSettings `koanf:"database"`
-	Catalog   catalog.Config   `koanf:"catalog"`
-	Ingest    ingest.Config    `koanf:"ingest"`
-	Features  features.Config  `koanf:"features"`
-	Training  trainingSettings `koanf:"training"`
-	Serving   serving.Config   `koanf:"serving"`
+	RPC        rpc.Config       `koanf:"rpc"`
+	Telemetry  telemetry.Config `koanf:"telemetry"`
+	Broker     broker.Config    `koanf:"broker"`
+	Warehouse  warehouse.Config `koanf:"warehouse"`
+	Lake       storeSettings    `koanf:"lake"`
+	Models     storeSettings    `koanf:"models"`
+	Database   databaseSettings `koanf:"database"`
+	Catalog    catalog.Config   `koanf:"catalog"`
+	Ingest     ingest.Config    `koanf:"ingest"`
+	Compaction compact.Config   `koanf:"compaction"`
+	Features   features.Config  `koanf:"features"`
+	Training   trainingSettings `koanf:"training"`
+	Serving    serving.Config   `koanf:"serving"`
 }
 
 // storeSettings name a folder or an object store. An empty URL is a folder in the data folder.
@@ -67,7 +69,7 @@ func defaultSettings() settings {
 		DataDir: "data", Modules: []string{"all"}, Drain: 20 * time.Second,
 		RPC: rpc.DefaultConfig(), Telemetry: telemetry.DefaultConfig(),
 		Broker: broker.DefaultConfig(), Warehouse: warehouse.DefaultConfig(), Database: databaseSettings{URL: "sqlite:"},
-		Catalog: catalog.DefaultConfig(), Ingest: ingest.DefaultConfig(), Features: features.DefaultConfig(),
+		Catalog: catalog.DefaultConfig(), Ingest: ingest.DefaultConfig(), Compaction: compact.DefaultConfig(), Features: features.DefaultConfig(),
 		Training: trainingSettings{ALS: als.DefaultConfig(), Nightly: nightly.DefaultConfig()},
 		Serving:  serving.DefaultConfig(),
 	}
@@ -77,7 +79,7 @@ func defaultSettings() settings {
 func (s settings) Validate() error {
 	errs := []error{
 		s.RPC.Validate(), s.Telemetry.Validate(), s.Broker.Validate(), s.Warehouse.Validate(), s.Catalog.Validate(),
-		s.Ingest.Validate(), s.Features.Validate(), s.Training.ALS.Validate(), s.Training.Nightly.Validate(), s.Serving.Validate(),
+		s.Ingest.Validate(), s.Compaction.Validate(), s.Features.Validate(), s.Training.ALS.Validate(), s.Training.Nightly.Validate(), s.Serving.Validate(),
 	}
 	if s.DataDir == "" {
 		errs = append(errs, errors.New("data_dir must name a folder"))

@@ -65,6 +65,10 @@ type Summary struct {
 	Deleted int `json:"deleted"`
 	// Left counts the manifests that were left as they are because they are in flight or their day is not over.
 	Left int `json:"left"`
+	// Ranges, Compacted and Replaced count the manifests there are afterwards.
+	Ranges    int `json:"ranges"`
+	Compacted int `json:"compacted"`
+	Replaced  int `json:"replaced"`
 }
 
 // run is one run.
@@ -103,11 +107,13 @@ func (r *run) do(ctx context.Context) (out *Summary, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.lease, err = events.Maintain(ctx, r.DB, fmt.Sprintf("lake compaction, process %d", os.Getpid())); err != nil {
-		return nil, fmt.Errorf("compact the lake: %w", err)
+	if !r.options.DryRun {
+		if r.lease, err = events.Maintain(ctx, r.DB, fmt.Sprintf("lake compaction, process %d", os.Getpid())); err != nil {
+			return nil, fmt.Errorf("compact the lake: %w", err)
+		}
+		defer func() { err = errors.Join(err, r.lease.Release(context.WithoutCancel(ctx))) }()
+		ctx = r.lease.Context()
 	}
-	defer func() { err = errors.Join(err, r.lease.Release(context.WithoutCancel(ctx))) }()
-	ctx = r.lease.Context()
 	// Read before the lake is: what is done by now is in the manifests.
 	if r.through, err = l.Positions(ctx, ingestv1.TopicWatchEvents); err != nil {
 		return nil, err
@@ -157,13 +163,16 @@ func (r *run) rewriteAll(ctx context.Context) error {
 	r.Progress(0, r.total)
 	for _, g := range groups {
 		if r.options.DryRun {
-			r.account(g, nil)
+			r.foresee(g)
 			continue
 		}
 		if set, err = r.rewrite(ctx, set, g); err != nil {
 			return err
 		}
 	}
+	s := &r.summary
+	s.Ranges, s.Replaced = len(set.Manifests()), len(set.Replaced())
+	s.Compacted = len(set.Sources()) - s.Ranges
 	return nil
 }
 
@@ -190,23 +199,42 @@ func (r *run) rewrite(ctx context.Context, set *events.Set, g group) (*events.Se
 
 func dateOf(day int64) string { return time.Unix(day*secondsPerDay, 0).UTC().Format(time.DateOnly) }
 
-// account adds what became of a group to the summary; w is nil when nothing did.
+// account adds what became of a group to the summary.
 func (r *run) account(g group, w *writer) {
+	r.accountFor(g)
+	s := &r.summary
+	for _, f := range w.files {
+		s.FilesAfter++
+		s.BytesAfter += f.Bytes
+		s.Rows += f.Rows
+	}
+	for kind, n := range w.dropped {
+		s.Dropped[kind] += n
+	}
+}
+
+// foresee adds what would become of a group: as many files as its bytes ask for, though they usually compress better.
+func (r *run) foresee(g group) {
+	r.accountFor(g)
+	s := &r.summary
+	for _, files := range g.days() {
+		var bytes int64
+		for _, f := range files {
+			bytes += f.Bytes
+			s.Rows += f.Rows
+		}
+		s.FilesAfter += int((bytes + r.cfg.FileBytes - 1) / r.cfg.FileBytes)
+		s.BytesAfter += bytes
+	}
+}
+
+// accountFor adds what a group is to the summary.
+func (r *run) accountFor(g group) {
 	s := &r.summary
 	for _, source := range g.sources {
 		s.FilesBefore += len(source.Files)
 		for _, f := range source.Files {
 			s.BytesBefore += f.Bytes
-		}
-	}
-	if w != nil {
-		for _, f := range w.files {
-			s.FilesAfter++
-			s.BytesAfter += f.Bytes
-			s.Rows += f.Rows
-		}
-		for kind, n := range w.dropped {
-			s.Dropped[kind] += n
 		}
 	}
 	for d := range g.days() {

@@ -8,20 +8,22 @@ import (
 
 // Config says how the lake's events are kept.
 type Config struct {
-	// Interval is how often a service compacts by itself; 0 is never.
+	// Interval is how often a service that takes events in looks for something to compact; 0 is never. A day is written
+	// anew once it is over, and before that only when very many small files have gathered.
 	Interval time.Duration `koanf:"interval"`
-	// Nightly has every nightly run end with it.
-	Nightly bool `koanf:"nightly"`
 	// FileBytes is how large a day's files become.
 	FileBytes int64 `koanf:"file_bytes"`
-	// Grace is how long replaced files are kept for readers that have listed the lake before.
-	Grace time.Duration `koanf:"grace"`
-	// Retention is how long events are kept in lake and warehouse, by type.
-	Retention Retention `koanf:"retention"`
+	// Grace is how long replaced files are kept for readers that have listed the lake before; longer than any of them takes.
+	Grace     time.Duration `koanf:"grace"`
+	Retention Retention     `koanf:"retention"`
 }
 
-// Retention is how long events of each type are kept: by the UTC day of received_at, so up to a day longer. 0 is for ever.
+// Retention is how long events of each type are kept in lake and warehouse: by the UTC day of received_at, so up to a day
+// longer. 0 is for ever.
 type Retention struct {
+	// PlayStart and the others say how long events of their type are kept, in lake and warehouse, such as 2160h for ninety
+	// days: by the UTC day they were received on, so up to a day longer. 0 is for ever. What models are trained on, and
+	// what profiles see of their past, is no more than what is kept.
 	PlayStart     time.Duration `koanf:"play_start"`
 	Progress      time.Duration `koanf:"progress"`
 	PlayEnd       time.Duration `koanf:"play_end"`
@@ -37,7 +39,7 @@ type Retention struct {
 
 // DefaultConfig keeps everything, in files of 256 MB.
 func DefaultConfig() Config {
-	return Config{Interval: 24 * time.Hour, Nightly: true, FileBytes: 256 << 20, Grace: 24 * time.Hour}
+	return Config{Interval: time.Hour, FileBytes: 256 << 20, Grace: 2 * time.Hour}
 }
 
 const day = 24 * time.Hour

@@ -86,22 +86,21 @@ type File struct {
 	Rows int64 `json:"rows"`
 }
 
-// Month is the month of the file's day, as 2006-01.
-func (f File) Month() string {
-	const begin, length = len(Prefix) + len("dt="), len("2006-01")
-	if len(f.Key) < begin+length {
-		return ""
-	}
-	return f.Key[begin : begin+length]
-}
-
-// Day is the file's UTC day of received_at, as days since the Unix epoch; -1 for a key that names none.
-func (f File) Day() int64 {
+// Date is the file's UTC day of received_at, as 2006-01-02; empty for a key that names none.
+func (f File) Date() string {
 	const begin, end = len(Prefix) + len("dt="), len(Prefix) + len("dt=2006-01-02")
 	if len(f.Key) < end {
-		return -1
+		return ""
 	}
-	at, err := time.Parse(time.DateOnly, f.Key[begin:end])
+	return f.Key[begin:end]
+}
+
+// Month is the month of the file's day, as 2006-01.
+func (f File) Month() string { return f.Date()[:min(len(f.Date()), len("2006-01"))] }
+
+// Day is the file's day as days since the Unix epoch; -1 for a key that names none.
+func (f File) Day() int64 {
+	at, err := time.Parse(time.DateOnly, f.Date())
 	if err != nil {
 		return -1
 	}
