@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// measureEvery is how long a measurement of the log and the disk stands; what is taken meanwhile is added to it.
+// measureEvery is how long a measurement of the log stands; what is taken meanwhile is added to it. The disk, which others
+// fill as well, is asked every time.
 const measureEvery = time.Second
 
 // room decides whether the embedded broker may take more. It refuses before a disk is full to the last byte: kfake remembers a
@@ -25,9 +26,9 @@ type room struct {
 	limit, keep int64
 	log         *slog.Logger
 
-	measured   time.Time
-	size, free int64
-	full       bool
+	measured time.Time
+	size     int64
+	full     bool
 }
 
 // admit is called with every produce request before it is obeyed. A full broker answers POLICY_VIOLATION, which clients do
@@ -58,7 +59,12 @@ func (r *room) opened() {
 
 // lacks counts n bytes in and says why there is no room for them, or nothing.
 func (r *room) lacks(n int64) string {
-	if now := time.Now(); now.Sub(r.measured) >= measureEvery {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(r.dir, &stat); err != nil {
+		return fmt.Sprintf("asked how much of the disk is free: %v", err)
+	}
+	free := int64(stat.Bavail) * stat.Bsize
+	if now := time.Now(); r.limit > 0 && now.Sub(r.measured) >= measureEvery {
 		if err := r.measure(); err != nil {
 			return err.Error()
 		}
@@ -67,22 +73,14 @@ func (r *room) lacks(n int64) string {
 	switch {
 	case r.limit > 0 && r.size+n > r.limit:
 		return fmt.Sprintf("its log has %d bytes of the %d that broker.max_bytes allows", r.size, r.limit)
-	case r.free-n < r.keep:
-		return fmt.Sprintf("the disk has %d bytes free, and broker.min_free_bytes keeps %d", r.free, r.keep)
+	case free-n < r.keep:
+		return fmt.Sprintf("the disk has %d bytes free, and broker.min_free_bytes keeps %d", free, r.keep)
 	}
-	r.size, r.free = r.size+n, r.free-n
+	r.size += n
 	return ""
 }
 
 func (r *room) measure() error {
-	var stat unix.Statfs_t
-	if err := unix.Statfs(r.dir, &stat); err != nil {
-		return fmt.Errorf("ask how much of the disk is free: %w", err)
-	}
-	r.free = int64(stat.Bavail) * stat.Bsize
-	if r.limit == 0 {
-		return nil
-	}
 	r.size = 0
 	err := filepath.WalkDir(filepath.Join(r.dir, "partitions"), func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

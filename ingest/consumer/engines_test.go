@@ -45,27 +45,37 @@ type engines struct {
 	lake      *lake.Lake
 	publisher *ingest.Publisher
 	service   *ingest.Service
+	// metrics are those of the last consumer.
+	metrics *prometheus.Registry
 }
 
 func openEngines(t testing.TB, brokerURL string) *engines {
+	t.Helper()
+	dir := t.TempDir()
+	return openEnginesIn(t, brokerURL, 1<<20, func(string) string { return dir })
+}
+
+// openEnginesIn has each engine in the folder that place gives for its role: broker, warehouse, database, lake. The broker leaves
+// keep bytes of its disk free.
+func openEnginesIn(t testing.TB, brokerURL string, keep int64, place func(role string) string) *engines {
 	t.Helper()
 	if _, err := native.LibraryPath(native.ChDB); err != nil {
 		testkit.LeftOut(t, "the embedded warehouse", "make setup")
 	}
 	e := &engines{t: t, cfg: ingest.DefaultConfig()}
 	e.cfg.Group = fmt.Sprintf("test-%d", rand.Int64())
-	dir, ctx, log := t.TempDir(), t.Context(), testkit.Log(t)
+	ctx, log := t.Context(), testkit.Log(t)
 	brokerConfig := broker.DefaultConfig()
-	brokerConfig.URL = brokerURL
-	e.broker = must(broker.Open(ctx, brokerConfig, dir, log))(t)
+	brokerConfig.URL, brokerConfig.MinFreeBytes = brokerURL, keep
+	e.broker = must(broker.Open(ctx, brokerConfig, place("broker"), log))(t)
 	t.Cleanup(func() { check(t, e.broker.Close()) })
 	check(t, e.broker.EnsureTopics(ctx, e.cfg.Topics()...))
-	e.house = must(warehouse.Open(ctx, warehouse.DefaultConfig(), dir, log))(t)
+	e.house = must(warehouse.Open(ctx, warehouse.DefaultConfig(), place("warehouse"), log))(t)
 	t.Cleanup(func() { check(t, e.house.Close()) })
 	check(t, e.house.Migrate(ctx))
-	e.db = must(db.Open(ctx, "sqlite:", dir))(t)
+	e.db = must(db.Open(ctx, "sqlite:", place("database")))(t)
 	t.Cleanup(func() { check(t, e.db.Close()) })
-	e.lake = must(lake.Open(ctx, "file://"+dir+"/lake"))(t)
+	e.lake = must(lake.Open(ctx, "file://"+place("lake")+"/lake"))(t)
 	e.publisher = must(ingest.NewPublisher(e.cfg, e.broker.NewClient, prometheus.NewRegistry()))(t)
 	t.Cleanup(e.publisher.Close)
 	e.service = must(ingest.NewService(e.publisher, time.Now, prometheus.NewRegistry(), log))(t)
@@ -89,8 +99,9 @@ func check(t testing.TB, err error) {
 
 func (e *engines) consumer() *consumer.Module {
 	e.t.Helper()
+	e.metrics = prometheus.NewRegistry()
 	m := must(consumer.New(e.cfg, consumer.Deps{
-		NewClient: e.broker.NewClient, DB: e.db, Warehouse: e.house.Conn(), Lake: e.lake, Registerer: prometheus.NewRegistry(), Log: testkit.Log(e.t),
+		NewClient: e.broker.NewClient, DB: e.db, Warehouse: e.house.Conn(), Lake: e.lake, Registerer: e.metrics, Log: testkit.Log(e.t),
 	}))(e.t)
 	check(e.t, m.Start(e.t.Context()))
 	return m
