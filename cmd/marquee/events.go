@@ -16,6 +16,9 @@ import (
 type eventsCommands struct {
 	Count eventsCountCommand `cmd:"" help:"Count the events in the warehouse and in the lake."`
 
+	Dead eventsDeadCommands `cmd:"" help:"Look after records that were refused."`
+	Tail eventsTailCommand  `cmd:"" help:"Print events as they arrive."`
+
 	AdoptLog eventsAdoptLogCommand `cmd:"" name:"adopt-log" help:"Go on with the log of another broker, when the one that was followed is gone for good."`
 }
 

@@ -192,8 +192,10 @@ func (w *world) runFault(ctx context.Context, fault Fault, random *rand.Rand) er
 	}
 	seed := random.Uint64()
 	loaded := make(chan error, 1)
-	go func() { loaded <- send(ctx, w.urls(), seed, &w.sent) }()
+	happened := make(chan struct{})
+	go func() { loaded <- w.load(ctx, seed, fault.Kind == Point, happened) }()
 	err := w.inject(ctx, fault, random)
+	close(happened)
 	if lerr := <-loaded; lerr != nil {
 		err = errors.Join(err, fmt.Errorf("send events: %w", lerr))
 	}
@@ -205,6 +207,22 @@ func (w *world) runFault(ctx context.Context, fault Fault, random *rand.Rand) er
 		return err
 	}
 	return compare(&w.sent, stored)
+}
+
+// load sends a load, and where the fault waits for work to do, more of it until it has happened: a service that joined late may
+// be given its partitions only when the others have done with the first.
+func (w *world) load(ctx context.Context, seed uint64, untilThen bool, happened <-chan struct{}) error {
+	for {
+		if err := send(ctx, w.urls(), seed, &w.sent); err != nil || !untilThen {
+			return err
+		}
+		select {
+		case <-happened:
+			return nil
+		default:
+			seed++
+		}
+	}
 }
 
 // close ends the world's processes and, unless it is to be looked at, removes what it stored.
