@@ -108,7 +108,11 @@ func produce(t *testing.T, in *install, records ...*kgo.Record) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.Close()
+	defer func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	client, err := b.NewClient()
 	if err != nil {
 		t.Fatal(err)
