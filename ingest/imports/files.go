@@ -64,7 +64,7 @@ func OpenFile(ctx context.Context, database *db.DB, name, holder string) (*FileI
 	if err := migrate(ctx, database); err != nil {
 		return nil, err
 	}
-	lease, err := database.AcquireLease(ctx, "import "+name, holder, leaseTime)
+	lease, err := database.OutliveLease(ctx, "import "+name, holder, leaseTime)
 	if err != nil {
 		return nil, fmt.Errorf("import %s: %w", name, err)
 	}

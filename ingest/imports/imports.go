@@ -74,7 +74,7 @@ func Open(ctx context.Context, database *db.DB, namespace, holder string) (*Impo
 	if err := migrate(ctx, database); err != nil {
 		return nil, err
 	}
-	lease, err := database.AcquireLease(ctx, "import "+namespace, holder, leaseTime)
+	lease, err := database.OutliveLease(ctx, "import "+namespace, holder, leaseTime)
 	if err != nil {
 		return nil, fmt.Errorf("import %s: %w", namespace, err)
 	}

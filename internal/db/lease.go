@@ -126,6 +126,28 @@ func (d *DB) AwaitLease(ctx context.Context, name, holder string, ttl time.Durat
 	}
 }
 
+// OutliveLease is AcquireLease that waits out the term of a holder who died. A holder who renews is alive: then the error is
+// ErrLeaseHeld, within a third of the term and a second.
+func (d *DB) OutliveLease(ctx context.Context, name, holder string, ttl time.Duration) (*Lease, error) {
+	var first *HeldError
+	for {
+		l, err := d.AcquireLease(ctx, name, holder, ttl)
+		var held *HeldError
+		if !errors.As(err, &held) {
+			return l, err
+		}
+		if first == nil {
+			first = held
+		}
+		if !held.Expires.Equal(first.Expires) {
+			return nil, err
+		}
+		if waitErr := sleep(ctx, min(ttl/20, time.Second)); waitErr != nil {
+			return nil, fmt.Errorf("%w (gave up: %w)", err, waitErr)
+		}
+	}
+}
+
 // takeLease takes a free or expired lease with the next token, or says who has it.
 func (d *DB) takeLease(ctx context.Context, name, holder string, ttl time.Duration) (token int64, held *HeldError, err error) {
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {

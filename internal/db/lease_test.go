@@ -387,3 +387,26 @@ func TestAwaitLeaseGivesUpWithItsContext(t *testing.T) {
 		t.Errorf("AwaitLease = %v, want held and given up", err)
 	}
 }
+
+func TestOutliveLeaseWaitsForTheDeadOnly(t *testing.T) {
+	eachEngine(t, func(t *testing.T, url string) {
+		d := open(t, url)
+		dead := acquire(t, d, "dead", long)
+		dead.stop() // no longer renewed, as if its process were gone
+		<-dead.stopped
+		if _, err := d.NewRaw("UPDATE leases SET expires_at = ? + 200000", d.clock()).Exec(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l, err := d.OutliveLease(t.Context(), "job", "next", 600*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The next one lives, which whoever waits can tell from its renewals.
+		if _, err := d.OutliveLease(t.Context(), "job", "third", 600*time.Millisecond); !errors.Is(err, ErrLeaseHeld) || !strings.Contains(err.Error(), "next") {
+			t.Errorf("beside a living holder: %v", err)
+		}
+		if err := l.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
