@@ -50,15 +50,7 @@ func (e usageError) Unwrap() error { return e.err }
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var grammar cli
 	exited := -1
-	parser, err := kong.New(&grammar,
-		kong.Name("marquee"),
-		kong.Description("Self-hosted personalization for video platforms."),
-		kong.UsageOnError(),
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exited = code }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
-		kong.Vars{"version": buildVersion()},
-	)
+	parser, err := newParser(&grammar, kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }))
 	if err != nil {
 		fmt.Fprintln(stderr, "marquee:", err)
 		return exitFailed
@@ -86,6 +78,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stderr, "marquee:", err)
 	return exitFailed
+}
+
+// newParser reads command lines into the grammar.
+func newParser(grammar *cli, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(grammar, append([]kong.Option{
+		kong.Name("marquee"),
+		kong.Description("Self-hosted personalization for video platforms."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.Vars{"version": buildVersion()},
+	}, options...)...)
 }
 
 func buildVersion() string {

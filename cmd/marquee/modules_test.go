@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -74,7 +75,7 @@ func servesAsOf(t *testing.T, f *trained) {
 // overGRPC asks the one port with a client of gRPC's own: the same services, health and reflection. The service ends well
 // although the client keeps a stream open, as tools that use reflection do.
 func overGRPC(t *testing.T, f *trained) {
-	s := f.install(t).serve()
+	s := f.install(t, "MARQUEE_DRAIN=2s").serve()
 	conn, err := grpc.NewClient(strings.TrimPrefix(s.url, "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -103,26 +104,44 @@ func overGRPC(t *testing.T, f *trained) {
 		t.Errorf("a position in a partition that is not there: %v", err)
 	}
 	streamEvents(ctx, t, conn)
+	// A client that means to send events all day is told of the end and does not hold it up. It has arrived
+	// once what follows on the same connection was answered.
+	stream := openStream(ctx, t, conn)
+	if err := stream.SendMsg(&ingestv1.RecordEventStreamRequest{Events: []*ingestv1.WatchEvent{click(newBatch(1).ids[0])}}); err != nil {
+		t.Fatal(err)
+	}
 	health(ctx, t, conn)
 	reflection(ctx, t, conn)
 	s.terminate()
+	if err := stream.RecvMsg(&ingestv1.RecordEventStreamResponse{}); status.Code(err) != codes.Unavailable {
+		t.Errorf("a stream at the service's end: %v", err)
+	}
 }
 
-// streamEvents records two batches over one client stream.
-func streamEvents(ctx context.Context, t *testing.T, conn *grpc.ClientConn) {
+func openStream(ctx context.Context, t *testing.T, conn *grpc.ClientConn) grpc.ClientStream {
 	t.Helper()
 	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, ingestService+"RecordEventStream")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return stream
+}
+
+func click(id uuid.UUID) *ingestv1.WatchEvent {
+	return &ingestv1.WatchEvent{
+		EventId: id.String(), SchemaVersion: 1, ProfileId: "p", TitleId: "mllatest:1", Type: ingestv1.EventType_EVENT_TYPE_CLICK,
+		OccurredAt: time.Now().UnixMicro(),
+	}
+}
+
+// streamEvents records two batches over one client stream.
+func streamEvents(ctx context.Context, t *testing.T, conn *grpc.ClientConn) {
+	t.Helper()
+	stream := openStream(ctx, t, conn)
 	good := newBatch(1)
 	for i := range 2 {
-		e := &ingestv1.WatchEvent{
-			EventId: good.ids[i].String(), SchemaVersion: 1, ProfileId: "p", TitleId: "mllatest:1", Type: ingestv1.EventType_EVENT_TYPE_CLICK,
-			OccurredAt: time.Now().UnixMicro(),
-		}
 		broken := &ingestv1.WatchEvent{EventId: "broken"}
-		if err := stream.SendMsg(&ingestv1.RecordEventStreamRequest{Events: []*ingestv1.WatchEvent{e, broken}}); err != nil {
+		if err := stream.SendMsg(&ingestv1.RecordEventStreamRequest{Events: []*ingestv1.WatchEvent{click(good.ids[i]), broken}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -33,6 +33,8 @@ type install struct {
 	t   *testing.T
 	dir string
 	env []string
+	// begin starts a process, in a way of its own where it is not nil.
+	begin func(*exec.Cmd) error
 }
 
 // newInstall is an install on a folder; settings are environment variables, NAME=VALUE, and win over the usual ones.
@@ -167,7 +169,11 @@ func (i *install) start(args ...string) *process {
 	i.t.Helper()
 	p := &process{t: i.t, cmd: i.command(args...), stdout: new(output), stderr: new(output), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
-	if err := p.cmd.Start(); err != nil {
+	begin := i.begin
+	if begin == nil {
+		begin = (*exec.Cmd).Start
+	}
+	if err := begin(p.cmd); err != nil {
 		i.t.Fatal(err)
 	}
 	go func() {

@@ -92,7 +92,7 @@ func askService(t *testing.T, f *trained) {
 	drain(t, in.dir, s)
 }
 
-func (i *install) of(t *testing.T) *install { return &install{t, i.dir, i.env} }
+func (i *install) of(t *testing.T) *install { return &install{t, i.dir, i.env, i.begin} }
 
 func (s *server) of(t *testing.T) *server {
 	p := *s.process

@@ -6,12 +6,16 @@ import "testing"
 func TestTrained(t *testing.T) {
 	f := makeTrained(t)
 	for name, test := range map[string]func(*testing.T, *trained){
-		"service":          askService,
-		"hot swap":         hotSwap,
-		"warehouse killed": warehouseKilled,
-		"some modules":     someModules,
-		"as of":            servesAsOf,
-		"gRPC":             overGRPC,
+		"service":           askService,
+		"hot swap":          hotSwap,
+		"warehouse killed":  warehouseKilled,
+		"some modules":      someModules,
+		"as of":             servesAsOf,
+		"gRPC":              overGRPC,
+		"corrupt release":   corruptRelease,
+		"truncated Parquet": truncatedParquet,
+		"read-only folder":  readOnlyFolder,
+		"two nights":        twoNights,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

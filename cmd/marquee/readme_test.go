@@ -1,0 +1,183 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// TestReadmeIsTrue holds what README.md tells people to type against what there is: the targets of make with their
+// variables, the commands with their flags, the packages of go test, and files.
+func TestReadmeIsTrue(t *testing.T) {
+	readme, makefile := readText(t, "../../README.md"), readText(t, "../../Makefile")
+	seen := map[string]int{}
+	for _, line := range codeIn(readme) {
+		words := strings.Fields(line)
+		if len(words) < 2 && !strings.HasPrefix(line, "--") {
+			continue
+		}
+		switch what := strings.TrimPrefix(words[0], "bin/"); {
+		case what == "make":
+			seen[what] += makeTargets(t, makefile, words[1:])
+		case what == "marquee":
+			seen[what]++
+			if err := parses(t, words[1:]); err != nil {
+				t.Errorf("README.md says `%s`: %v", line, err)
+			}
+		case what == "go" && words[1] == "test":
+			seen[what]++
+			goTest(t, line, words[2:])
+		case strings.HasPrefix(what, "--"):
+			seen["--"]++
+			if name, _, _ := strings.Cut(strings.TrimPrefix(what, "--"), "="); !slices.Contains(flagNames(t), name) {
+				t.Errorf("README.md says `%s`, and no command has that flag", line)
+			}
+		}
+	}
+	// A reader that finds nothing would find nothing wrong.
+	for what, least := range map[string]int{"make": 4, "marquee": 8, "go": 4, "--": 5} {
+		if seen[what] < least {
+			t.Errorf("README.md names %d times %q, at least %d are expected", seen[what], what, least)
+		}
+	}
+}
+
+// TestReadmeNamesFiles: the documents and files that README.md sends people to are there, or a target of make says that it
+// writes them.
+func TestReadmeNamesFiles(t *testing.T) {
+	makefile := readText(t, "../../Makefile")
+	for _, name := range regexp.MustCompile(`\b[A-Za-z][\w./-]*\.(?:md|yaml)\b`).FindAllString(readText(t, "../../README.md"), -1) {
+		if _, err := os.Stat(filepath.Join("../..", name)); err != nil && !strings.Contains(makefile, "## Write "+name) {
+			t.Errorf("README.md names %s: %v", name, err)
+		}
+	}
+}
+
+func readText(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// codeIn is what Markdown shows as code: lines of fenced blocks, without shell comments and with continued lines joined, and
+// spans between backquotes.
+func codeIn(markdown string) []string {
+	var out []string
+	parts := strings.Split(markdown, "```")
+	for i, part := range parts {
+		if i%2 == 1 {
+			part = strings.ReplaceAll(part, "\\\n", " ")
+			for line := range strings.Lines(part) {
+				line, _, _ = strings.Cut(line, " #")
+				out = append(out, strings.TrimSpace(line))
+			}
+			continue
+		}
+		for _, span := range regexp.MustCompile("`([^`\n]+)`").FindAllStringSubmatch(part, -1) {
+			// In a table a vertical bar is escaped.
+			out = append(out, strings.ReplaceAll(span[1], `\|`, "|"))
+		}
+	}
+	return slices.DeleteFunc(out, func(s string) bool { return s == "" })
+}
+
+// makeTargets checks the words behind make: targets, and variables that the Makefile uses.
+func makeTargets(t *testing.T, makefile string, words []string) (targets int) {
+	t.Helper()
+	for _, word := range words {
+		if name, _, ok := strings.Cut(word, "="); ok {
+			if !strings.Contains(makefile, "$("+name+")") && !strings.Contains(makefile, "$(if $("+name) {
+				t.Errorf("README.md gives make the variable %s, which the Makefile does not use", name)
+			}
+			continue
+		}
+		targets++
+		if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(word) + `:`).MatchString(makefile) {
+			t.Errorf("README.md says make %s, and the Makefile has no such target", word)
+		}
+	}
+	return targets
+}
+
+// parses reads a command line as the binary does, without running it. A path/to/… in it is there.
+func parses(t *testing.T, args []string) error {
+	t.Helper()
+	for i, arg := range args {
+		if !strings.HasPrefix(arg, "path/to/") {
+			continue
+		}
+		args[i] = filepath.Join(t.TempDir(), filepath.Base(arg))
+		var err error
+		if filepath.Ext(arg) == "" {
+			err = os.Mkdir(args[i], 0o755)
+		} else {
+			err = os.WriteFile(args[i], nil, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	parser, err := newParser(&cli{}, kong.Exit(func(int) {}), kong.Writers(new(strings.Builder), new(strings.Builder)))
+	if err != nil {
+		return err
+	}
+	_, err = parser.Parse(args)
+	return err
+}
+
+func flagNames(t *testing.T) (names []string) {
+	t.Helper()
+	parser, err := newParser(&cli{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var walk func(*kong.Node)
+	walk = func(n *kong.Node) {
+		for _, f := range n.Flags {
+			names = append(names, f.Name)
+		}
+		for _, c := range n.Children {
+			walk(c)
+		}
+	}
+	walk(parser.Model.Node)
+	return names
+}
+
+// goTest checks that the packages are there, and that a test or benchmark in them goes by the name given.
+func goTest(t *testing.T, line string, words []string) {
+	t.Helper()
+	var source strings.Builder
+	for _, word := range words {
+		if !strings.HasPrefix(word, "./") {
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join("../..", word, "*_test.go"))
+		if err != nil || len(files) == 0 {
+			t.Errorf("README.md says `%s`, and %s has no tests: %v", line, word, err)
+		}
+		for _, f := range files {
+			source.WriteString(readText(t, f))
+		}
+	}
+	for i, word := range words[:len(words)-1] {
+		kind := map[string]string{"-run": "(?:Test|Fuzz|Example)", "-bench": "Benchmark"}[word]
+		pattern := strings.Trim(words[i+1], `'"`)
+		if kind == "" || strings.Trim(pattern, "x^$") == "" { // -run xxx runs no test
+			continue
+		}
+		names := regexp.MustCompile(`(?m)^func (`+kind+`\w*)\(`).FindAllStringSubmatch(source.String(), -1)
+		if !slices.ContainsFunc(names, func(n []string) bool { return regexp.MustCompile(pattern).MatchString(n[1]) }) {
+			t.Errorf("README.md says `%s`, and nothing there matches %s", line, fmt.Sprintf("%s %s", word, pattern))
+		}
+	}
+}
