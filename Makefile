@@ -78,8 +78,8 @@ bench-ingest: build ## Measure RecordEvents into both sinks; QUICK=1: under thre
 kafka-jars: ## Fetch Apache Kafka's jars.
 	@go run ./internal/testkit/kafkaserver -fetch
 
-kafka: ## Start Apache Kafka in KRaft mode on 127.0.0.1:9092 until interrupted.
-	@go run ./internal/testkit/kafkaserver
+kafka: ## Start Apache Kafka in KRaft mode on 127.0.0.1:9092 until interrupted; SYNC=1: it syncs before it acknowledges.
+	@go run ./internal/testkit/kafkaserver $(if $(SYNC),-sync)
 
 lint: .bin/golangci-lint .bin/buf generate-check ## Check style, contracts and that generated code and go.mod are fresh.
 	@go mod tidy -diff

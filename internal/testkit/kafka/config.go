@@ -12,7 +12,7 @@ func (s *Server) config() string {
 	plainAccounts := fmt.Sprintf(`org.apache.kafka.common.security.plain.PlainLoginModule required user_%s="%s";`, account, jaas(s.password))
 	listeners := fmt.Sprintf("PLAIN://%s,SECURE://%s,MUTUAL://%s", s.ports.plain, s.ports.sasl, s.ports.mutual)
 	var b strings.Builder
-	for _, kv := range [][2]string{
+	settings := [][2]string{
 		{"process.roles", "broker,controller"},
 		{"node.id", "1"},
 		{"controller.quorum.voters", "1@" + s.ports.controller},
@@ -51,7 +51,11 @@ func (s *Server) config() string {
 		{"log.cleaner.backoff.ms", "500"},
 		{"log.retention.check.interval.ms", "500"},
 		{"log.initial.task.delay.ms", "500"},
-	} {
+	}
+	if s.opts.Sync {
+		settings = append(settings, [2]string{"log.flush.interval.messages", "1"})
+	}
+	for _, kv := range settings {
 		fmt.Fprintf(&b, "%s=%s\n", kv[0], property(kv[1]))
 	}
 	return b.String()

@@ -33,6 +33,8 @@ type Options struct {
 	// Listen is the address of the plain listener; by default a free port on 127.0.0.1. The secured listeners are always on
 	// free ports of 127.0.0.1.
 	Listen string
+	// Sync has the broker sync its log to disk before it acknowledges, which Kafka leaves to replication otherwise.
+	Sync bool
 	// Remove removes Dir when the broker is closed, or its starter dies.
 	Remove bool
 }

@@ -28,13 +28,14 @@ func main() {
 func run(ctx context.Context) error {
 	fetchOnly := flag.Bool("fetch", false, "only fetch the jars")
 	listen := flag.String("listen", "127.0.0.1:9092", "`address` to listen on")
+	sync := flag.Bool("sync", false, "sync the log to disk before acknowledging")
 	flag.Parse()
 	cache := kafka.Cache(".")
 	if err := kafka.Fetch(ctx, cache, os.Stderr); err != nil || *fetchOnly {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "starting Apache Kafka %s …\n", kafka.Version)
-	server, err := kafka.Start(ctx, kafka.Options{Cache: cache, Dir: filepath.Join(cache, "broker"), Listen: *listen})
+	server, err := kafka.Start(ctx, kafka.Options{Cache: cache, Dir: filepath.Join(cache, "broker"), Listen: *listen, Sync: *sync})
 	if err != nil {
 		return err
 	}
