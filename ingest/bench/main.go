@@ -23,6 +23,10 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	ingestv1 "marquee/ingest/v1"
 )
 
 // options are what a run is made of.
@@ -147,6 +151,9 @@ func (r *run) all(ctx context.Context) error {
 	if r.sinks, err = openSinks(ctx, r.service); err != nil {
 		return err
 	}
+	if err := r.emptyLog(ctx); err != nil {
+		return err
+	}
 	if err := r.sinks.empty(ctx); err != nil {
 		return err
 	}
@@ -162,6 +169,30 @@ func (r *run) all(ctx context.Context) error {
 		}
 	}
 	return r.verify(ctx)
+}
+
+// emptyLog makes sure that the broker brings no events from before the first measurement.
+func (r *run) emptyLog(ctx context.Context) (err error) {
+	b, err := r.openBroker(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	client, err := b.NewClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, ingestv1.TopicWatchEvents)
+	if err != nil {
+		return fmt.Errorf("look what the broker holds: %w", err)
+	}
+	records := int64(0)
+	ends.Each(func(o kadm.ListedOffset) { records += max(o.Offset, 0) })
+	if records > 0 {
+		return fmt.Errorf("the broker had %d records of %s already: measure on an empty one", records, ingestv1.TopicWatchEvents)
+	}
+	return nil
 }
 
 func (r *run) close() error {
