@@ -18,7 +18,7 @@ HNSWLIB_VERSION := 0.8.0
 FAISS_VERSION := 1.15.1
 NUMPY_VERSION := 2.3.4
 
-.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-ingest results clean help
+.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-ingest lake-readers results clean help
 
 help: ## Show these commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -74,6 +74,16 @@ results: build ## Write eval/RESULTS.md: offline results on the published data s
 
 bench-ingest: build ## Measure RecordEvents into both sinks; QUICK=1: under three minutes. BROKER=kafka://HOST: that broker.
 	@go run ./ingest/bench -marquee bin/marquee
+
+# The tools that a test reads the lake with live outside the project, as the peers of bench-ann do.
+LAKE_READERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/marquee-peers/lake-readers
+
+lake-readers: $(LAKE_READERS)/ready ## Fetch pyarrow, polars, pandas and DuckDB, which a test reads the lake with.
+
+$(LAKE_READERS)/ready: ingest/compact/testdata/requirements.txt
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	@$(@D)/bin/pip -q install --disable-pip-version-check --only-binary=:all: -r $<
+	@cp $< $@
 
 kafka-jars: ## Fetch Apache Kafka's jars.
 	@go run ./internal/testkit/kafkaserver -fetch
