@@ -37,12 +37,12 @@ func open(t *testing.T, url string) (*db.DB, *logid.Book) {
 }
 
 func TestTheBookFollowsOneLog(t *testing.T) {
-	for name, url := range map[string]func() string{
-		"sqlite":   func() string { return "sqlite:" + t.TempDir() + "/x.db" },
-		"postgres": func() string { return testkit.NeedPostgres(t) },
+	for name, url := range map[string]func(*testing.T) string{
+		"sqlite":   func(t *testing.T) string { return "sqlite:" + t.TempDir() + "/x.db" },
+		"postgres": func(t *testing.T) string { return testkit.NeedPostgres(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, b := open(t, url())
+			d, b := open(t, url(t))
 			first := logid.Log{Topic: "t", Cluster: "a", ID: "1"}
 			if _, ok, err := b.Entry(t.Context(), d, "t"); ok || err != nil {
 				t.Fatalf("a new book knows the topic (%v)", err)
