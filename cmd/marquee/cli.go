@@ -55,6 +55,7 @@ type cli struct {
 	Train     trainCommands     `cmd:"" help:"Train one model and publish it as a release without promoting it."`
 	Models    modelsCommands    `cmd:"" help:"Look at, promote and roll back releases."`
 	Events    eventsCommands    `cmd:"" help:"Look at what was ingested."`
+	Profiles  profilesCommands  `cmd:"" help:"Erase or export what is held about a profile."`
 	House     warehouseCommands `cmd:"" name:"warehouse" help:"Restore the warehouse from the lake, or say what it holds."`
 	Files     lakeCommands      `cmd:"" name:"lake" help:"Look after the lake's events."`
 	Recommend recommendCommand  `cmd:"" help:"What a profile should watch next."`

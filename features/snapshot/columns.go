@@ -313,3 +313,33 @@ func dictSink(d *Dict) func(arrow.Array) error {
 		return nil
 	}
 }
+
+// Value returns a column's value in row r, whatever its type: a string, a bool, an integer or a slice of them.
+func (c *Columns) Value(name string, r int) (any, error) {
+	v, ok := c.cols[name]
+	if !ok {
+		return nil, fmt.Errorf("column %s was not read", name)
+	}
+	switch v := v.(type) {
+	case *Dict:
+		return v.At(r), nil
+	case []bool:
+		return v[r], nil
+	case []int32:
+		return v[r], nil
+	case []int64:
+		return v[r], nil
+	case []uint32:
+		return v[r], nil
+	case []uint64:
+		return v[r], nil
+	case *Lists[string]:
+		return v.At(r), nil
+	case *Lists[int32]:
+		return v.At(r), nil
+	case *Lists[int64]:
+		return v.At(r), nil
+	default:
+		return nil, fmt.Errorf("column %s is read as %T, which has no rows", name, v)
+	}
+}
