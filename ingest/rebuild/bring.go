@@ -46,8 +46,8 @@ func (j *job) tasks(files []events.File) []task {
 	return out
 }
 
-// bring inserts the rows of the set's files that are not done, and returns how many files that were.
-func (j *job) bring(ctx context.Context, set *events.Set) (int, error) {
+// bring inserts the rows of the set's files that are not done, and returns how many rows that were.
+func (j *job) bring(ctx context.Context, set *events.Set) (int64, error) {
 	var total, before int64
 	for _, f := range set.Files() {
 		total += f.Rows
@@ -59,7 +59,7 @@ func (j *job) bring(ctx context.Context, set *events.Set) (int, error) {
 	inserted.Store(before)
 	j.Progress(before, total)
 	var mu sync.Mutex
-	files := 0
+	rows := int64(0)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(writers)
 	for _, t := range j.tasks(set.Files()) {
@@ -75,7 +75,7 @@ func (j *job) bring(ctx context.Context, set *events.Set) (int, error) {
 			j.Log.Debug("brought into the warehouse", "files", len(t.files), "rows", t.rows)
 			mu.Lock()
 			defer mu.Unlock()
-			files += len(t.files)
+			rows += t.rows
 			for _, f := range t.files {
 				j.done[f.Key] = f.Rows
 			}
@@ -83,7 +83,7 @@ func (j *job) bring(ctx context.Context, set *events.Set) (int, error) {
 		})
 	}
 	err := group.Wait()
-	return files, err
+	return rows, err
 }
 
 // blockWriter inserts the rows of one task, block by block.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -143,23 +144,26 @@ func (j *job) open(ctx context.Context) error {
 	return j.beginProgress(ctx)
 }
 
-// fill brings the lake's files into the shadow until there are none left that it does not have.
+// fill brings the lake's files into the shadow, and again those that came meanwhile, as long as a round has less than half of
+// what the one before had: a service that takes events in faster than files can be listed would never let it find none. What
+// is left then is brought after the swap.
 func (j *job) fill(ctx context.Context) error {
 	if j.shadow.Swapped() {
 		return nil
 	}
-	for {
+	for before := int64(math.MaxInt64); ; {
 		set, err := events.Open(ctx, j.Lake)
 		if err != nil {
 			return err
 		}
-		n, err := j.bring(ctx, set)
+		rows, err := j.bring(ctx, set)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
+		if rows > before/2 || rows == 0 {
 			return j.checkComplete(ctx)
 		}
+		before = rows
 	}
 }
 

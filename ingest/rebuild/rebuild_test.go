@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -248,6 +249,35 @@ func TestAWarehouseThatWasLostIsRebuilt(t *testing.T) {
 	w.ingest(1, upTo(0, 10)...)
 	if got := w.content(); got.Events.Rows != 4010 {
 		t.Errorf("after more events: %+v", got)
+	}
+	w.same(w.content())
+}
+
+// TestABusyServiceDoesNotKeepARebuildFromEnding ingests a file whenever the rebuild has listed the lake, so that it never finds none.
+func TestABusyServiceDoesNotKeepARebuildFromEnding(t *testing.T) {
+	w := newWorld(t)
+	w.fill()
+	next, lists, known := 4000, 0, int64(0)
+	var mu sync.Mutex
+	w.progress = func(_, total int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		if total == known { // The lake was not listed again.
+			return
+		}
+		known = total
+		if lists++; lists > 50 {
+			t.Fatal("the rebuild has listed the lake 50 times and goes on")
+		}
+		w.owner = map[int32]*ledger.Owner{} // The swap fences the consumer.
+		w.ingest(0, upTo(next, next+10)...)
+		next += 10
+	}
+	w.rebuild()
+	w.progress = func(int64, int64) {}
+	// What was ingested after the swap went into the new table, and all the rest was brought.
+	if got := w.content().Events.Rows; got != int64(next) {
+		t.Errorf("%d rows of %d", got, next)
 	}
 	w.same(w.content())
 }
