@@ -18,7 +18,7 @@ HNSWLIB_VERSION := 0.8.0
 FAISS_VERSION := 1.15.1
 NUMPY_VERSION := 2.3.4
 
-.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-ingest lake-readers results clean help
+.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-eval bench-ingest lake-readers results clean help
 
 help: ## Show these commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -68,7 +68,20 @@ $(ANN_PEERS)/ready:
 bench-ann: setup $(ANN_PEERS)/ready ## Measure nearest-neighbour search against hnswlib and faiss; QUICK=1: under three minutes. SETS=100k,1m,gowalla,128: only these.
 	@go run ./cmd/benchann -python $(ANN_PEERS)/bin/python $(if $(QUICK),-quick) $(if $(SETS),-sets $(SETS))
 
+# The peers of bench-eval; ranx does not read pandas 3's frames.
+RANX_VERSION := 0.3.21
+PANDAS_VERSION := 2.3.3
+EVAL_PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/marquee-peers/eval-ranx$(RANX_VERSION)-pandas$(PANDAS_VERSION)-numpy$(NUMPY_VERSION)
+
+$(EVAL_PEERS)/ready:
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	@$(@D)/bin/pip -q install --disable-pip-version-check --only-binary=:all: ranx==$(RANX_VERSION) pandas==$(PANDAS_VERSION) numpy==$(NUMPY_VERSION)
+	@touch $@
+
 DATA ?= ../shared/data
+bench-eval: setup $(EVAL_PEERS)/ready ## Measure ranking and judging of gowalla (in DATA) against numpy and ranx.
+	@go build -o bin/bencheval ./eval/bench && bin/bencheval -python $(EVAL_PEERS)/bin/python -data $(DATA)/gowalla
+
 results: build ## Write eval/RESULTS.md: offline results on the published data sets in DATA.
 	@DATA=$(DATA) eval/results.sh
 
