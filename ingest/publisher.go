@@ -226,8 +226,9 @@ func (b *Pending) encode(events []*ingestv1.WatchEvent) error {
 		}
 		r := &b.records[i]
 		r.Key, r.Value = buf[key:value:value], buf[value:len(buf):len(buf)]
-		// Retention goes by the record's timestamp, and events are kept by when they were received.
-		r.Timestamp = time.UnixMicro(e.ReceivedAt)
+		// The time to deliver a record counts from its timestamp, as does the broker's retention: not the event's received_at, which its
+		// maker may have stamped by another clock.
+		r.Timestamp = b.start
 	}
 	return nil
 }
