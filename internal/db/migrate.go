@@ -20,9 +20,12 @@ var moduleName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
 // migrateWaitSeconds is how long a process waits for another one's migrations on PostgreSQL.
 const migrateWaitSeconds = 600
 
+// ErrNewer is what Migrate's error wraps when a newer program made the tables.
+var ErrNewer = errors.New("a newer program made them")
+
 // Migrate applies the steps of fsys that the database has not had yet, each in a transaction of its own. fsys holds one
 // folder a dialect, sqlite/ and postgres/, with goose's files (00001_name.sql). name is the owning module's; it has a
-// version table of its own, marquee_migrations_NAME. Any number of processes may call it at once: one works, the others
+// version table of its own, marquee_migrations_NAME. Tables of a version that fsys does not have are an ErrNewer. Any number of processes may call it at once: one works, the others
 // wait for it and find nothing left to do.
 func (d *DB) Migrate(ctx context.Context, name string, fsys fs.FS) (err error) {
 	if !moduleName.MatchString(name) {
@@ -64,6 +67,12 @@ func (d *DB) Migrate(ctx context.Context, name string, fsys fs.FS) (err error) {
 	}
 	if err != nil {
 		return err
+	}
+	switch current, target, err := provider.GetVersions(ctx); {
+	case err != nil:
+		return err
+	case current > target:
+		return fmt.Errorf("%w: they have version %d and this program knows %d; use the program that made them, or a newer one. Nothing was changed", ErrNewer, current, target)
 	}
 	_, err = provider.Up(ctx)
 	var partial *goose.PartialError

@@ -42,7 +42,10 @@ func openSQLite(ctx context.Context, path, dataDir string) (*DB, error) {
 		return nil, err
 	}
 	if err := pingSQLite(ctx, writer); err != nil {
-		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), writer.Close())
+		return nil, errors.Join(openError(path, err), writer.Close())
+	}
+	if err := checkPages(ctx, writer); err != nil {
+		return nil, errors.Join(openError(path, err), writer.Close())
 	}
 	readers, err := sqlitePool(path, sqliteReaders, "_pragma=query_only(1)")
 	if err != nil {
@@ -101,6 +104,41 @@ func pingSQLite(ctx context.Context, pool *sql.DB) error {
 			return err
 		}
 	}
+}
+
+// ErrDamaged is what Open's error wraps when the file is no sound database.
+var ErrDamaged = errors.New("the database file is damaged")
+
+// checkPages has SQLite read every page and follow every link between them. It does not know what the rows should say.
+func checkPages(ctx context.Context, pool *sql.DB) error {
+	var found string
+	if err := pool.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&found); err != nil {
+		return err
+	}
+	if found != "ok" {
+		return fmt.Errorf("%w: %s", ErrDamaged, found)
+	}
+	return nil
+}
+
+// openError says what is wrong with a database file and what would help.
+func openError(path string, err error) error {
+	var e *sqlite.Error
+	code := 0
+	if errors.As(err, &e) {
+		code = e.Code() & 0xff
+	}
+	switch {
+	case code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB:
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	case code == sqlite3.SQLITE_READONLY || code == sqlite3.SQLITE_CANTOPEN:
+		return fmt.Errorf("open database %s: the file and its folder must be there to be written: %w", path, err)
+	}
+	if errors.Is(err, ErrDamaged) {
+		return fmt.Errorf("open database %s: %w. Stop every process that uses it, keep %s and what stands beside it, and put a copy of an earlier day in its place; "+
+			"the ingest ledger goes on from the lake by itself", path, err, filepath.Base(path))
+	}
+	return fmt.Errorf("open database %s: %w", path, err)
 }
 
 // isBusy reports whether another connection's lock was in the way.
