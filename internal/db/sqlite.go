@@ -128,10 +128,10 @@ func openError(path string, err error) error {
 	if errors.As(err, &e) {
 		code = e.Code() & 0xff
 	}
-	switch {
-	case code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB:
+	switch code {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
-	case code == sqlite3.SQLITE_READONLY || code == sqlite3.SQLITE_CANTOPEN:
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN:
 		return fmt.Errorf("open database %s: the file and its folder must be there to be written: %w", path, err)
 	}
 	if errors.Is(err, ErrDamaged) {
