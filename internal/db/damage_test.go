@@ -3,7 +3,6 @@ package db
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -101,8 +100,9 @@ func overwritten(content []byte, at int, by []byte) []byte {
 	return out
 }
 
-// TestFlippedBitsNeverCrash flips bits all over the file: it is refused, or opens and reads to its end.
-func TestFlippedBitsNeverCrash(t *testing.T) {
+// TestFlippedBitsLoseNoRow flips bits all over the file: it is refused, or reading it is, or all rows are there. What a row says is not
+// the database's to know.
+func TestFlippedBitsLoseNoRow(t *testing.T) {
 	whole := sound(t)
 	rng := rand.New(rand.NewPCG(1, 2))
 	refused := 0
@@ -121,13 +121,15 @@ func TestFlippedBitsNeverCrash(t *testing.T) {
 		var notes []note
 		err = d.NewSelect().Model(&notes).Scan(t.Context())
 		if err == nil && len(notes) != 300 {
-			err = fmt.Errorf("%d notes of 300", len(notes))
+			t.Errorf("%d notes of 300", len(notes))
 		}
-		if err := errors.Join(err, d.Close()); err != nil {
-			t.Logf("opened, and then: %v", err)
+		if err := d.Close(); err != nil {
+			t.Logf("closed: %v", err)
 		}
 	}
-	t.Logf("%d of 150 refused at opening", refused)
+	if refused == 0 {
+		t.Error("none of 150 was refused at opening")
+	}
 }
 
 func TestAReadOnlyFolderIsNamed(t *testing.T) {

@@ -25,8 +25,8 @@ var ErrNewer = errors.New("a newer program made them")
 
 // Migrate applies the steps of fsys that the database has not had yet, each in a transaction of its own. fsys holds one
 // folder a dialect, sqlite/ and postgres/, with goose's files (00001_name.sql). name is the owning module's; it has a
-// version table of its own, marquee_migrations_NAME. Tables of a version that fsys does not have are an ErrNewer. Any number of processes may call it at once: one works, the others
-// wait for it and find nothing left to do.
+// version table of its own, marquee_migrations_NAME. Tables of a version that fsys does not have are an
+// ErrNewer. Any number of processes may call it at once: one works, the others wait for it and find nothing left to do.
 func (d *DB) Migrate(ctx context.Context, name string, fsys fs.FS) (err error) {
 	if !moduleName.MatchString(name) {
 		return fmt.Errorf("migration set %q: a name is 1 to 40 of a-z, 0-9 and _, starting with a letter", name)

@@ -109,9 +109,16 @@ func pingSQLite(ctx context.Context, pool *sql.DB) error {
 // ErrDamaged is what Open's error wraps when the file is no sound database.
 var ErrDamaged = errors.New("the database file is damaged")
 
+// checkedBytes bounds the databases that are read through at opening: a command must not wait long for it.
+const checkedBytes = 512 << 20
+
 // checkPages has SQLite read every page and follow every link between them. It does not know what the rows should say.
 func checkPages(ctx context.Context, pool *sql.DB) error {
 	var found string
+	var bytes int64
+	if err := pool.QueryRowContext(ctx, "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()").Scan(&bytes); err != nil || bytes > checkedBytes {
+		return err
+	}
 	if err := pool.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&found); err != nil {
 		return err
 	}
