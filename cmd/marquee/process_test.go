@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds every wait of these tests; nothing takes nearly that long unless it is broken.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // binaryVariable names a built binary to test instead of this test binary, which is the same program.
 const binaryVariable = "MARQUEE_TEST_BINARY"
