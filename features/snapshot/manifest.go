@@ -7,6 +7,8 @@ package snapshot
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -134,16 +136,37 @@ func PartKey(set, id string, i int) string {
 	return fmt.Sprintf("%spart-%05d.parquet", Folder(set, id), i)
 }
 
-// Encode returns the manifest as indented JSON.
+// stored is a manifest as its file has it: with the SHA-256 of the file, in which the checksum's own digits are zeroes.
+type stored struct {
+	*Manifest
+	Checksum string `json:"manifest_sha256"`
+}
+
+const noChecksum = "0000000000000000000000000000000000000000000000000000000000000000"
+
+// withChecksum is the file with one checksum in place of another.
+func withChecksum(file []byte, was, is string) []byte {
+	const field = `"manifest_sha256": "`
+	return bytes.Replace(file, []byte(field+was), []byte(field+is), 1)
+}
+
+// checksum is what a file that says the given checksum should say.
+func checksum(file []byte, says string) string {
+	sum := sha256.Sum256(withChecksum(file, says, noChecksum))
+	return hex.EncodeToString(sum[:])
+}
+
+// Encode returns the manifest as indented JSON, with a checksum of itself.
 func (m *Manifest) Encode() ([]byte, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
-	b, err := json.MarshalIndent(m, "", "  ")
+	b, err := json.MarshalIndent(stored{Manifest: m, Checksum: noChecksum}, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encode manifest of %s %s: %w", m.Set, m.Snapshot, err)
 	}
-	return append(b, '\n'), nil
+	b = append(b, '\n')
+	return withChecksum(b, noChecksum, checksum(b, noChecksum)), nil
 }
 
 // Decode reads and validates a manifest. Its errors wrap ErrCorrupt. Fields it does not know are passed over, so that
@@ -151,7 +174,8 @@ func (m *Manifest) Encode() ([]byte, error) {
 func Decode(b []byte) (*Manifest, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	var m Manifest
-	if err := dec.Decode(&m); err != nil {
+	file := stored{Manifest: &m}
+	if err := dec.Decode(&file); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, fmt.Errorf("%w: the manifest breaks off after %d bytes", ErrCorrupt, len(b))
 		}
@@ -162,6 +186,9 @@ func Decode(b []byte) (*Manifest, error) {
 	}
 	if err := m.Validate(); err != nil {
 		return nil, err
+	}
+	if file.Checksum != checksum(b, file.Checksum) {
+		return nil, fmt.Errorf("%w: the manifest of %s %s does not match its checksum: build the set again (marquee features build)", ErrCorrupt, m.Set, m.Snapshot)
 	}
 	return &m, nil
 }

@@ -65,6 +65,20 @@ func TestDecodeSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// TestAFlippedBitOfAManifestIsFound flips every bit there is.
+func TestAFlippedBitOfAManifestIsFound(t *testing.T) {
+	good := goodManifest(t)
+	for at := range good {
+		for bit := range 8 {
+			bad := bytes.Clone(good)
+			bad[at] ^= 1 << bit
+			if _, err := snapshot.Decode(bad); !errors.Is(err, snapshot.ErrCorrupt) {
+				t.Fatalf("bit %d of byte %d (%q) flipped: %v", bit, at, good[at], err)
+			}
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	good := goodManifest(f)
 	f.Add(good)

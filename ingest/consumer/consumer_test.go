@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -297,6 +298,34 @@ func TestALostLedgerContinuesAfterTheLake(t *testing.T) {
 	}
 }
 
+// TestADamagedLedgerIsRefusedAndMadeUpFromTheLake flips a bit of a partition's next offset, so that events would be skipped, and
+// does what the error says.
+func TestADamagedLedgerIsRefusedAndMadeUpFromTheLake(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.BatchEvents = 50
+	m := w.start(w.module())
+	w.publish(0, 2000)
+	w.caughtUp(m)
+	w.stop(m)
+	if _, err := w.db.ExecContext(t.Context(), "UPDATE ingest_partitions SET next_offset = next_offset + 64 WHERE partition_no = 1"); err != nil {
+		t.Fatal(err)
+	}
+	w.publish(2000, 500)
+	err := w.module().Start(t.Context())
+	if !errors.Is(err, ledger.ErrDamaged) || !strings.Contains(err.Error(), "partition 1 of watch-events") {
+		t.Fatalf("started on a damaged ledger: %v", err)
+	}
+	_, rest, _ := strings.Cut(err.Error(), " run ")
+	statements, _, _ := strings.Cut(rest, " in it")
+	if _, err := w.db.ExecContext(t.Context(), statements); err != nil {
+		t.Fatalf("%s: %v", statements, err)
+	}
+	m = w.start(w.module())
+	w.caughtUp(m)
+	w.stop(m)
+	w.checkEvents()
+}
+
 func TestASlowSinkMakesLagAndNotMemory(t *testing.T) {
 	w := newWorld(t)
 	w.cfg.BatchBytes, w.cfg.BatchEvents = 64<<10, 200
@@ -359,7 +388,7 @@ func TestALedgerFromAnOlderCopyContinuesAfterTheLake(t *testing.T) {
 		w.warehouse.forget(ranges[len(ranges)-1].String())
 		back := ranges[len(ranges)/2]
 		for _, statement := range []string{
-			"UPDATE ingest_partitions SET next_offset = ? WHERE partition_no = ?", "DELETE FROM ingest_ranges WHERE first_offset >= ? AND partition_no = ?",
+			"UPDATE ingest_partitions SET next_offset = ?, checksum = -1 WHERE partition_no = ?", "DELETE FROM ingest_ranges WHERE first_offset >= ? AND partition_no = ?",
 		} {
 			if _, err := w.db.ExecContext(t.Context(), statement, back.First, p); err != nil {
 				t.Fatal(err)

@@ -131,6 +131,9 @@ func (m *Module) Start(ctx context.Context) error {
 	if m.ledger, err = ledger.New(ctx, m.deps.DB); err != nil {
 		return err
 	}
+	if err := m.ledger.Check(ctx, topic); err != nil {
+		return err
+	}
 	if m.suppressed, err = suppression.Open(ctx, m.deps.DB); err != nil {
 		return err
 	}

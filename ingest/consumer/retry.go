@@ -38,7 +38,7 @@ func (w *worker) retry(target string, attempt func(context.Context) error) error
 			w.m.metrics.attempt.WithLabelValues(target).Observe(time.Since(started).Seconds())
 			return nil
 		}
-		if w.work.Err() != nil || errors.Is(err, ledger.ErrFenced) || errors.Is(err, ledger.ErrOrder) {
+		if w.work.Err() != nil || errors.Is(err, ledger.ErrFenced) || errors.Is(err, ledger.ErrOrder) || errors.Is(err, ledger.ErrDamaged) {
 			return err
 		}
 		w.m.metrics.retries.WithLabelValues(target).Inc()

@@ -100,46 +100,6 @@ func (r Range) String() string {
 	return fmt.Sprintf("%s/%d/%d-%d", r.Topic, r.Partition, r.First, r.Last)
 }
 
-type partitionRow struct {
-	bun.BaseModel `bun:"table:ingest_partitions"`
-
-	Topic       string
-	PartitionNo int32
-	Epoch       int64
-	NextOffset  int64
-	Holder      string
-	UpdatedAt   int64
-}
-
-type rangeRow struct {
-	bun.BaseModel `bun:"table:ingest_ranges"`
-
-	Topic         string
-	PartitionNo   int32
-	FirstOffset   int64
-	LastOffset    int64
-	Epoch         int64
-	State         State
-	EventCount    int64
-	DeadCount     int64
-	WarehouseDone bool
-	LakeDone      bool
-	Files         string
-	OpenedAt      int64
-	FinishedAt    int64
-}
-
-func (r *rangeRow) toRange() (Range, error) {
-	out := Range{
-		Topic: r.Topic, Partition: r.PartitionNo, First: r.FirstOffset, Last: r.LastOffset, Epoch: r.Epoch, State: r.State,
-		Events: r.EventCount, Dead: r.DeadCount, InWarehouse: r.WarehouseDone, InLake: r.LakeDone,
-	}
-	if err := json.Unmarshal([]byte(r.Files), &out.Files); err != nil {
-		return Range{}, fmt.Errorf("the ledger's files of range %s are damaged: %w", out, err)
-	}
-	return out, nil
-}
-
 // Owner is the right to write one partition's ranges, until somebody else claims it. It is safe for concurrent use.
 type Owner struct {
 	ledger    *Ledger
@@ -161,19 +121,25 @@ func (o *Owner) Base() int64 { return o.base }
 // *logid.OtherError.
 func (l *Ledger) Claim(ctx context.Context, log logid.Log, partition int32, holder string, start int64) (owner *Owner, next int64, open *Range, err error) {
 	topic := log.Topic
-	row := partitionRow{Topic: topic, PartitionNo: partition, Epoch: 1, Holder: holder, UpdatedAt: l.now().UnixMicro()}
+	var row *partitionRow
 	var base int64
 	err = l.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		if base, err = l.base(ctx, tx, log, partition); err != nil {
 			return err
 		}
-		row.NextOffset = max(start+base, 0)
-		// The upsert takes the row's lock, so claims of one partition follow each other.
-		if _, err := tx.NewInsert().Model(&row).
-			On("CONFLICT (topic, partition_no) DO UPDATE").
-			Set("epoch = partition_row.epoch + 1").Set("holder = EXCLUDED.holder").Set("updated_at = EXCLUDED.updated_at").
-			Returning("epoch, next_offset").Exec(ctx); err != nil {
+		row = &partitionRow{Topic: topic, PartitionNo: partition, Epoch: 1, NextOffset: max(start+base, 0), Holder: holder, UpdatedAt: l.now().UnixMicro()}
+		known, err := row.insert(ctx, tx)
+		if err != nil {
 			return err
+		}
+		if known {
+			// With the row locked, claims of one partition follow each other.
+			if row, err = partitionOf(ctx, tx, topic, partition); err != nil {
+				return err
+			}
+			if err := row.fence(ctx, tx, holder, l.now()); err != nil {
+				return err
+			}
 		}
 		open, err = openRange(ctx, tx, topic, partition)
 		return err
@@ -185,13 +151,9 @@ func (l *Ledger) Claim(ctx context.Context, log logid.Log, partition int32, hold
 }
 
 // openRange returns the partition's open range, or nil.
-func openRange(ctx context.Context, q bun.IDB, topic string, partition int32) (*Range, error) {
-	var row rangeRow
-	err := q.NewSelect().Model(&row).Where("topic = ? AND partition_no = ? AND state = ?", topic, partition, Open).Scan(ctx)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	if err != nil {
+func openRange(ctx context.Context, tx bun.Tx, topic string, partition int32) (*Range, error) {
+	row, err := openRow(ctx, tx, topic, partition)
+	if err != nil || row == nil {
 		return nil, err
 	}
 	r, err := row.toRange()
@@ -210,20 +172,19 @@ func (o *Owner) Fix(ctx context.Context, first, last int64, conditions ...func(c
 				return err
 			}
 		}
-		moved, err := affected(tx.NewUpdate().Model((*partitionRow)(nil)).
-			Set("next_offset = ?", last+1).Set("updated_at = ?", now).
-			Where("topic = ? AND partition_no = ? AND epoch = ? AND next_offset = ?", o.topic, o.partition, o.epoch, first).Exec(ctx))
+		partition, err := o.hold(ctx, tx)
 		if err != nil {
 			return err
 		}
-		if !moved {
+		if partition.NextOffset != first {
 			return o.fixedAlready(ctx, tx, r)
 		}
-		_, err = tx.NewInsert().Model(&rangeRow{
-			Topic: o.topic, PartitionNo: o.partition, FirstOffset: first, LastOffset: last, Epoch: o.epoch, State: Open,
-			Files: "[]", OpenedAt: now,
-		}).Exec(ctx)
-		return err
+		partition.NextOffset, partition.UpdatedAt = last+1, now
+		if err := partition.save(ctx, tx); err != nil {
+			return err
+		}
+		row := &rangeRow{Topic: o.topic, PartitionNo: o.partition, FirstOffset: first, LastOffset: last, Epoch: o.epoch, State: Open, Files: "[]", OpenedAt: now}
+		return row.insert(ctx, tx)
 	})
 	if err != nil {
 		return Range{}, fmt.Errorf("fix range %s in the ledger: %w", r, err)
@@ -231,12 +192,9 @@ func (o *Owner) Fix(ctx context.Context, first, last int64, conditions ...func(c
 	return r, nil
 }
 
-// fixedAlready tells the three reasons apart why a range could not be fixed: it was, by an attempt whose answer got
-// lost; another consumer owns the partition; or the caller's offsets are not the ledger's.
+// fixedAlready tells the two reasons apart why an owner's range could not be fixed: it was, by an attempt whose answer got lost, or
+// the caller's offsets are not the ledger's.
 func (o *Owner) fixedAlready(ctx context.Context, tx bun.Tx, want Range) error {
-	if err := o.check(ctx, tx); err != nil {
-		return err
-	}
 	open, err := openRange(ctx, tx, o.topic, o.partition)
 	if err != nil {
 		return err
@@ -247,24 +205,22 @@ func (o *Owner) fixedAlready(ctx context.Context, tx bun.Tx, want Range) error {
 	return ErrOrder
 }
 
-// check says whether this owner still is, and keeps it so until the transaction ends.
-func (o *Owner) check(ctx context.Context, tx bun.Tx) error {
-	ours, err := affected(tx.NewUpdate().Model((*partitionRow)(nil)).Set("epoch = epoch").
-		Where("topic = ? AND partition_no = ? AND epoch = ?", o.topic, o.partition, o.epoch).Exec(ctx))
-	if err != nil {
-		return err
+// hold returns the partition's row if this owner still is its owner, and keeps it so until the transaction ends.
+func (o *Owner) hold(ctx context.Context, tx bun.Tx) (*partitionRow, error) {
+	row, err := partitionOf(ctx, tx, o.topic, o.partition)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && row.Epoch != o.epoch {
+		return nil, ErrFenced
 	}
-	if !ours {
-		return ErrFenced
-	}
-	return nil
+	return row, err
 }
 
 // InWarehouse records that the warehouse has the range; with InLake the range is done.
 func (o *Owner) InWarehouse(ctx context.Context, r Range, events, dead int64) error {
-	return o.mark(ctx, r, func(q *bun.UpdateQuery) *bun.UpdateQuery {
-		return q.Set("warehouse_done = ?", true).Set("event_count = ?", events).Set("dead_count = ?", dead).
-			Set("state = CASE WHEN lake_done THEN ? ELSE state END", Done)
+	return o.mark(ctx, r, func(row *rangeRow) {
+		row.WarehouseDone, row.EventCount, row.DeadCount = true, events, dead
+		if row.LakeDone {
+			row.State = Done
+		}
 	})
 }
 
@@ -277,27 +233,33 @@ func (o *Owner) InLake(ctx context.Context, r Range, files []lake.FileInfo) erro
 	if err != nil {
 		return fmt.Errorf("encode the files of range %s: %w", r, err)
 	}
-	return o.mark(ctx, r, func(q *bun.UpdateQuery) *bun.UpdateQuery {
-		return q.Set("lake_done = ?", true).Set("files = ?", string(text)).
-			Set("state = CASE WHEN warehouse_done THEN ? ELSE state END", Done)
+	return o.mark(ctx, r, func(row *rangeRow) {
+		row.LakeDone, row.Files = true, string(text)
+		if row.WarehouseDone {
+			row.State = Done
+		}
 	})
 }
 
 // Lose closes an open range whose records the broker no longer has.
 func (o *Owner) Lose(ctx context.Context, r Range) error {
-	return o.mark(ctx, r, func(q *bun.UpdateQuery) *bun.UpdateQuery { return q.Set("state = ?", Lost) })
+	return o.mark(ctx, r, func(row *rangeRow) { row.State = Lost })
 }
 
 // mark changes an open range of this owner's partition. A range that is done already stays as it is: the answer of the
 // attempt that did it got lost.
-func (o *Owner) mark(ctx context.Context, r Range, set func(*bun.UpdateQuery) *bun.UpdateQuery) error {
+func (o *Owner) mark(ctx context.Context, r Range, set func(*rangeRow)) error {
 	err := o.ledger.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		if err := o.check(ctx, tx); err != nil {
+		if _, err := o.hold(ctx, tx); err != nil {
 			return err
 		}
-		_, err := set(tx.NewUpdate().Model((*rangeRow)(nil))).Set("finished_at = ?", o.ledger.now().UnixMicro()).
-			Where("topic = ? AND partition_no = ? AND first_offset = ? AND state = ?", r.Topic, r.Partition, r.First, Open).Exec(ctx)
-		return err
+		row, err := openRow(ctx, tx, r.Topic, r.Partition)
+		if err != nil || row == nil || row.FirstOffset != r.First {
+			return err
+		}
+		set(row)
+		row.FinishedAt = o.ledger.now().UnixMicro()
+		return row.save(ctx, tx)
 	})
 	if err != nil {
 		return fmt.Errorf("mark range %s in the ledger: %w", r, err)
@@ -307,11 +269,17 @@ func (o *Owner) mark(ctx context.Context, r Range, set func(*bun.UpdateQuery) *b
 
 // Skip moves the partition's next offset forward over records the broker removed before they were read.
 func (o *Owner) Skip(ctx context.Context, from, to int64) error {
-	moved, err := affected(o.ledger.db.NewUpdate().Model((*partitionRow)(nil)).Set("next_offset = ?", to).
-		Where("topic = ? AND partition_no = ? AND epoch = ? AND next_offset = ? AND next_offset < ?", o.topic, o.partition, o.epoch, from, to).Exec(ctx))
-	if err == nil && !moved {
-		err = ErrFenced
-	}
+	err := o.ledger.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		row, err := o.hold(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if row.NextOffset != from || from >= to {
+			return ErrFenced
+		}
+		row.NextOffset, row.UpdatedAt = to, o.ledger.now().UnixMicro()
+		return row.save(ctx, tx)
+	})
 	if err != nil {
 		return fmt.Errorf("skip partition %d of %s to offset %d in the ledger: %w", o.partition, o.topic, to, err)
 	}
@@ -332,36 +300,38 @@ func (o *Owner) Advance(ctx context.Context, from int64, last Range, reopen bool
 	}
 	now := o.ledger.now().UnixMicro()
 	err = o.ledger.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		moved, err := affected(tx.NewUpdate().Model((*partitionRow)(nil)).Set("next_offset = ?", last.Last+1).Set("updated_at = ?", now).
-			Where("topic = ? AND partition_no = ? AND epoch = ? AND next_offset = ? AND next_offset <= ?", o.topic, o.partition, o.epoch, from, last.Last).
-			Exec(ctx))
+		partition, err := o.hold(ctx, tx)
 		if err != nil {
 			return err
 		}
-		if !moved {
+		if partition.NextOffset != from || from > last.Last {
 			return ErrFenced
 		}
-		_, err = tx.NewUpdate().Model((*rangeRow)(nil)).Set("state = ?", Done).Set("warehouse_done = ?", true).Set("lake_done = ?", true).
-			Set("finished_at = ?", now).Where("topic = ? AND partition_no = ? AND state = ?", o.topic, o.partition, Open).Exec(ctx)
-		if err != nil || !reopen {
+		partition.NextOffset, partition.UpdatedAt = last.Last+1, now
+		if err := partition.save(ctx, tx); err != nil {
 			return err
 		}
-		_, err = tx.NewInsert().Model(&rangeRow{
+		open, err := openRow(ctx, tx, o.topic, o.partition)
+		if err != nil {
+			return err
+		}
+		if open != nil {
+			open.State, open.WarehouseDone, open.LakeDone, open.FinishedAt = Done, true, true, now
+			if err := open.save(ctx, tx); err != nil {
+				return err
+			}
+		}
+		if !reopen {
+			return nil
+		}
+		row := &rangeRow{
 			Topic: o.topic, PartitionNo: o.partition, FirstOffset: last.First, LastOffset: last.Last, Epoch: last.Epoch, State: Open,
 			LakeDone: true, Files: string(text), OpenedAt: now,
-		}).Exec(ctx)
-		return err
+		}
+		return row.insert(ctx, tx)
 	})
 	if err != nil {
 		return fmt.Errorf("move partition %d of %s on to %s in the ledger: %w", o.partition, o.topic, last, err)
 	}
 	return nil
-}
-
-func affected(res sql.Result, err error) (bool, error) {
-	if err != nil {
-		return false, err
-	}
-	n, err := res.RowsAffected()
-	return n > 0, err
 }

@@ -74,10 +74,7 @@ func (l *Ledger) Adopt(ctx context.Context, a Adoption) (Adopted, error) {
 			out.Entry = e
 			return nil
 		}
-		var rows []partitionRow
-		// The update takes the rows' locks and fences whoever held the partitions.
-		err = tx.NewUpdate().Model(&rows).Set("epoch = epoch + 1").Set("holder = ?", "adoption of another log").
-			Set("updated_at = ?", l.now().UnixMicro()).Where("topic = ?", a.Log.Topic).Returning("partition_no, next_offset").Scan(ctx)
+		rows, err := l.fenceAll(ctx, tx, a.Log.Topic, "adoption of another log")
 		if err != nil {
 			return err
 		}
@@ -104,14 +101,13 @@ func (l *Ledger) closeOpen(ctx context.Context, tx bun.Tx, a Adoption) ([]Range,
 	if a.SameOffsets {
 		return nil, nil // the copy has their records
 	}
-	var open []rangeRow
-	if err := tx.NewSelect().Model(&open).Where("topic = ? AND state = ?", a.Log.Topic, Open).Order("partition_no").Scan(ctx); err != nil {
+	open, err := openRows(ctx, tx, a.Log.Topic)
+	if err != nil {
 		return nil, err
 	}
 	ranges := make([]Range, len(open))
 	names := make([]string, len(open))
 	for i := range open {
-		var err error
 		if ranges[i], err = open[i].toRange(); err != nil {
 			return nil, err
 		}
@@ -124,7 +120,11 @@ func (l *Ledger) closeOpen(ctx context.Context, tx bun.Tx, a Adoption) ([]Range,
 		return nil, fmt.Errorf("%d ranges of the log that is followed are not in both sinks yet (%s): start the service on its broker until "+
 			"they are, or give up what is missing of them with --give-up-open", len(open), strings.Join(names, ", "))
 	}
-	_, err := tx.NewUpdate().Model((*rangeRow)(nil)).Set("state = ?", Lost).Set("finished_at = ?", l.now().UnixMicro()).
-		Where("topic = ? AND state = ?", a.Log.Topic, Open).Exec(ctx)
-	return ranges, err
+	for i := range open {
+		open[i].State, open[i].FinishedAt = Lost, l.now().UnixMicro()
+		if err := open[i].save(ctx, tx); err != nil {
+			return nil, err
+		}
+	}
+	return ranges, nil
 }

@@ -62,6 +62,29 @@ func (l *Ledger) Ranges(ctx context.Context, topic string, partition int32) ([]R
 	return ranges, nil
 }
 
+// Check reads all there is of a topic. Where a row is not what was written, the error is an ErrDamaged.
+func (l *Ledger) Check(ctx context.Context, topic string) error {
+	var partitions []partitionRow
+	if err := l.db.NewSelect().Model(&partitions).Where("topic = ?", topic).Order("partition_no").Scan(ctx); err != nil {
+		return fmt.Errorf("read the ledger's partitions of %s: %w", topic, err)
+	}
+	for i := range partitions {
+		if err := partitions[i].check(); err != nil {
+			return err
+		}
+	}
+	var ranges []rangeRow
+	if err := l.db.NewSelect().Model(&ranges).Where("topic = ?", topic).Order("partition_no", "first_offset").Scan(ctx); err != nil {
+		return fmt.Errorf("read the ledger's ranges of %s: %w", topic, err)
+	}
+	for i := range ranges {
+		if err := ranges[i].check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Prune forgets ranges that were finished before the given time and returns how many. The lake's manifests keep the
 // lasting record.
 func (l *Ledger) Prune(ctx context.Context, before time.Time) (int64, error) {

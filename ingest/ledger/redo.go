@@ -16,25 +16,24 @@ func (l *Ledger) RedoWarehouse(ctx context.Context, topic, holder string, check 
 		if err := check(ctx, tx); err != nil {
 			return err
 		}
-		// The update takes the rows' locks: who claims meanwhile comes before, and is fenced, or after.
-		if _, err := tx.NewUpdate().Model((*partitionRow)(nil)).Set("epoch = epoch + 1").Set("holder = ?", holder).
-			Set("updated_at = ?", l.now().UnixMicro()).Where("topic = ?", topic).Exec(ctx); err != nil {
+		if _, err := l.fenceAll(ctx, tx, topic, holder); err != nil {
 			return err
 		}
-		var rows []rangeRow
-		if err := tx.NewSelect().Model(&rows).Where("topic = ? AND state = ?", topic, Open).Order("partition_no").Scan(ctx); err != nil {
+		rows, err := openRows(ctx, tx, topic)
+		if err != nil {
 			return err
 		}
 		open = make([]Range, len(rows))
 		for i := range rows {
-			var err error
+			rows[i].WarehouseDone = false
+			if err := rows[i].save(ctx, tx); err != nil {
+				return err
+			}
 			if open[i], err = rows[i].toRange(); err != nil {
 				return err
 			}
-			open[i].InWarehouse = false
 		}
-		_, err := tx.NewUpdate().Model((*rangeRow)(nil)).Set("warehouse_done = ?", false).Where("topic = ? AND state = ?", topic, Open).Exec(ctx)
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("have the open ranges of %s written to the warehouse again: %w", topic, err)

@@ -240,7 +240,7 @@ func (w *world) setLedgerBack(ctx context.Context, random *rand.Rand) (err error
 		if _, err := database.ExecContext(ctx, "DELETE FROM ingest_ranges WHERE partition_no = ? AND first_offset = ?", r.PartitionNo, r.FirstOffset); err != nil {
 			return fmt.Errorf("set the ledger back: %w", err)
 		}
-		if _, err := database.ExecContext(ctx, "UPDATE ingest_partitions SET next_offset = ? WHERE partition_no = ?", r.FirstOffset, r.PartitionNo); err != nil {
+		if _, err := database.ExecContext(ctx, "UPDATE ingest_partitions SET next_offset = ?, checksum = -1 WHERE partition_no = ?", r.FirstOffset, r.PartitionNo); err != nil {
 			return fmt.Errorf("set the ledger back: %w", err)
 		}
 	}
