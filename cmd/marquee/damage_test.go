@@ -10,6 +10,7 @@ import (
 
 	"marquee/features/snapshot"
 	"marquee/ingest/rebuild"
+	"marquee/internal/db"
 	"marquee/training/model"
 )
 
@@ -104,10 +105,14 @@ func truncatedParquet(t *testing.T, f *trained) {
 	if in.run("warehouse", "checksum", "--json").ok().json(&house); house != before {
 		t.Errorf("after a rebuild that was refused: %+v, before %+v", house, before)
 	}
+	if out := in.run("lake", "verify").fails(exitFailed, "1 findings", "corrupt lake file"); !strings.Contains(out.stdout, filepath.Base(file)) {
+		t.Errorf("%s is not named: %v", filepath.Base(file), out)
+	}
 	edit(t, file, func([]byte) []byte { return whole })
 	if after := in.contents(); after != before {
 		t.Errorf("with the file put back: %+v, before %+v", after, before)
 	}
+	in.run("lake", "verify").ok("files, ", "rows, ")
 
 	for _, name := range []string{"part-00000.parquet", "manifest.json"} {
 		newest, err := filepath.Glob(filepath.Join(in.dir, "lake", snapshot.Root, "interactions", "*", name))
@@ -123,4 +128,38 @@ func truncatedParquet(t *testing.T, f *trained) {
 		in.run("train", "als").ok("published")
 	}
 	in.run("features", "list").ok("damaged: interactions")
+}
+
+// damagedLedger changes a row as a flipped bit would: the service does not start on it, says what to do, and when that was done goes on from
+// the lake.
+func damagedLedger(t *testing.T, f *trained) {
+	in := f.install(t)
+	before := in.contents()
+	execute := func(statements string) {
+		t.Helper()
+		d, err := db.Open(t.Context(), "sqlite:"+filepath.Join(in.dir, "marquee.db"), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.ExecContext(t.Context(), statements); err != nil {
+			t.Error(err)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	execute("UPDATE ingest_partitions SET next_offset = next_offset + 4096 WHERE partition_no = 0")
+	refused := in.run("serve", "--modules", "ingest").fails(exitFailed, "the ledger is damaged", "partition 0 of watch-events", "Nothing was changed")
+	in.run("lake", "verify").fails(exitFailed, "the ledger is damaged")
+	_, rest, _ := strings.Cut(refused.stderr, " run ")
+	statements, _, _ := strings.Cut(rest, " in it")
+	execute(statements)
+	s := in.serve("--modules", "ingest")
+	s.record(event("after", "t1", "EVENT_TYPE_CLICK"))
+	in.run("events", "count", "--wait", "60s").ok()
+	s.terminate()
+	in.run("lake", "verify").ok()
+	if after := in.contents(); after.Events.Rows != before.Events.Rows+1 {
+		t.Errorf("after one event more: %+v, before %+v", after, before)
+	}
 }

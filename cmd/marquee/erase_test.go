@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // erasedProfile is an id that is nowhere by chance, in whatever encoding its bytes are kept as they are.
@@ -109,4 +111,46 @@ func holding(t *testing.T, dir string) (found []string) {
 		t.Fatal(err)
 	}
 	return found
+}
+
+// TestAnErasureThatIsKilledIsGoneOnWith kills the command at moments all over its run, beside a service; given again, it finishes.
+func TestAnErasureThatIsKilledIsGoneOnWith(t *testing.T) {
+	t.Parallel()
+	in := newInstall(t, filepath.Join(t.TempDir(), "data"), "MARQUEE_TRAINING_NIGHTLY_LEASE_TTL=10s")
+	s := in.serve("--modules", "ingest")
+	const per = 20
+	record := func(profile string) {
+		t.Helper()
+		list := []string{event("other", "t1", "EVENT_TYPE_PLAY_END")}
+		for i := range per {
+			list = append(list, event(profile, fmt.Sprintf("t%d", i%5), "EVENT_TYPE_PLAY_END"))
+		}
+		s.call(http.StatusOK, "/marquee.ingest.v1.IngestService/RecordEvents", batch(list...), nil)
+	}
+	record("first")
+	record(erasedProfile)
+	in.run("events", "count", "--wait", "1m").ok("warehouse 42, lake 42 ")
+	in.run("features", "build", "--as-of", "max-event").ok()
+	began := time.Now()
+	in.run("profiles", "erase", "first").ok("20 rows from the warehouse, 20 from the lake, 1 feature snapshots")
+	whole := time.Since(began)
+	in.run("features", "build", "--as-of", "max-event").ok()
+	const kills = 4
+	for k := range kills {
+		p := in.start("profiles", "erase", erasedProfile)
+		select {
+		case <-p.ended: // The machine is faster now: this run was the last.
+		case <-time.After(whole * time.Duration(k+1) / (kills + 1)):
+			p.signal(syscall.SIGKILL)
+		}
+		p.wait()
+		// Whatever was done of it, what others own is all there, and nothing half-written is in the way of a reader.
+		in.run("lake", "verify").ok()
+	}
+	in.run("profiles", "erase", erasedProfile).ok("erased:")
+	nothingLeft(t, in, "erased after kills")
+	in.run("events", "count", "--wait", "1m").ok("warehouse 2, lake 2 ")
+	in.run("warehouse", "rebuild").ok()
+	nothingLeft(t, in, "rebuilt after kills")
+	s.terminate()
 }

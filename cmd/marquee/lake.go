@@ -18,6 +18,7 @@ type lakeCommands struct {
 	Checksum lakeChecksumCommand `cmd:"" help:"How many events there are, and a checksum over all of them: that of a warehouse with the same."`
 	Compact  lakeCompactCommand  `cmd:"" help:"Make day files of the small files that ingest writes, apply retention, delete what was replaced; serve does it by itself."`
 	Files    lakeFilesCommand    `cmd:"" help:"The event files that count, for other tools to read; README.md says how."`
+	Verify   lakeVerifyCommand   `cmd:"" help:"Read every byte of the events and hold it against the manifests and the ledger."`
 }
 
 type lakeChecksumCommand struct {

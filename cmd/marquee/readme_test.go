@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -57,6 +58,52 @@ func TestReadmeNamesFiles(t *testing.T) {
 			t.Errorf("README.md names %s: %v", name, err)
 		}
 	}
+}
+
+// TestCommandsThatMessagesNameAreThere: what errors, help and comments tell people to run, between backquotes or behind "run" or
+// "with", is a command of this program.
+func TestCommandsThatMessagesNameAreThere(t *testing.T) {
+	named := regexp.MustCompile("`marquee ([a-z][a-z-]*(?: [a-z][a-z-]*)*)")
+	seen := 0
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != ".." && d.Name() != "." {
+			return filepath.SkipDir
+		}
+		if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		for _, m := range named.FindAllStringSubmatch(readText(t, path), -1) {
+			seen++
+			if !isCommand(t, strings.Fields(m[1])) {
+				t.Errorf("%s says `marquee %s`, which is no command", path, m[1])
+			}
+		}
+		return nil
+	})
+	if err != nil || seen < 8 {
+		t.Errorf("%d commands are named (%v)", seen, err)
+	}
+}
+
+// isCommand reports whether the words begin with a command, down to one that does something.
+func isCommand(t *testing.T, words []string) bool {
+	t.Helper()
+	parser, err := kong.New(&cli{}, kong.Vars{"version": "", "commit": ""})
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := parser.Model.Node
+	for _, word := range words {
+		next := slices.IndexFunc(node.Children, func(n *kong.Node) bool { return n.Name == word })
+		if next < 0 {
+			break // An argument, or the sentence going on.
+		}
+		node = node.Children[next]
+	}
+	return node != parser.Model.Node && len(node.Children) == 0
 }
 
 func readText(t *testing.T, name string) string {

@@ -14,6 +14,7 @@ func TestTrained(t *testing.T) {
 		"gRPC":              overGRPC,
 		"corrupt release":   corruptRelease,
 		"truncated Parquet": truncatedParquet,
+		"damaged ledger":    damagedLedger,
 		"read-only folder":  readOnlyFolder,
 		"two nights":        twoNights,
 	} {
