@@ -1,18 +1,20 @@
 package simulator
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// Loves are viewer v's best titles by true affinity: the top share of the catalogue (0 < share ≤ 1), at least one.
+// Loves are viewer v's best titles by true affinity at the world's end: the top share of the catalogue (0 < share ≤ 1), at least one.
 func (w *World) Loves(v int, share float64) map[string]bool {
 	scores := make([]float32, len(w.titles))
 	order := make([]int, len(w.titles))
 	for t := range w.titles {
-		scores[t], order[t] = w.affinity(&w.viewers[v], &w.titles[t]), t
+		scores[t], order[t] = affinity(&w.viewers[v].after, &w.titles[t]), t
 	}
 	slices.SortFunc(order, func(a, b int) int {
 		switch {
@@ -53,4 +55,52 @@ func (w *World) Viewer(profileID string) (int, error) {
 		return 0, fmt.Errorf("profile %q is not one of this world's %d viewers", profileID, len(w.viewers))
 	}
 	return v, nil
+}
+
+// Value is what a slate is worth to a viewer who has seen none of its titles.
+type Value struct {
+	// Clicks is the expected number of titles clicked.
+	Clicks float64
+	// Watched is the expected time watched of what is played of them; further episodes of a series are not counted.
+	Watched time.Duration
+}
+
+// SlateValue is the expected value, at the world's end, of showing viewer v titles from rank 0 on. Nothing is sampled: clicks are a sum
+// over ranks, which of them are played follows from the distribution of their number, and what is watched of a title is integrated
+// over how plays turn out.
+func (w *World) SlateValue(v int, titles []int) Value {
+	var out Value
+	watched := 0.0
+	// before[n] is the chance that n titles above were clicked.
+	before := [playsPerSlate]float64{1}
+	patience := float64(w.viewers[v].patience)
+	for rank, t := range titles {
+		like := affinity(&w.viewers[v].after, &w.titles[t])
+		click := Examination(rank) * attraction(like)
+		out.Clicks += click
+		played := 0.0
+		for n := playsPerSlate - 1; n >= 0; n-- {
+			played += before[n] * click
+			before[n] *= 1 - click
+			if n > 0 {
+				before[n] += before[n-1] * click
+			}
+		}
+		watched += played * w.hermite.mean(float64(like)+patience, whim, meanFraction) * float64(w.titles[t].runtime)
+	}
+	out.Watched = time.Duration(watched * float64(time.Millisecond))
+	return out
+}
+
+// Best is the slate with the most expected clicks for viewer v at the world's end, of titles for which seen is false: the most wanted first.
+func (w *World) Best(v int, seen map[int]bool) []int {
+	order := make([]int, 0, len(w.titles))
+	like := make([]float32, len(w.titles))
+	for t := range w.titles {
+		if like[t] = affinity(&w.viewers[v].after, &w.titles[t]); !seen[t] {
+			order = append(order, t)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(like[b], like[a]) })
+	return order[:min(SlateSize, len(order))]
 }

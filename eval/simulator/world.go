@@ -1,6 +1,11 @@
 // Package simulator makes a catalogue and viewers whose tastes are known, so that recommendations can be judged against
 // the truth instead of against a log. Nothing but the watch events it makes reveals a taste: a model sees what the
 // public contract carries and no more.
+//
+// A viewer is shown slates and reacts by the position-based model (Richardson, Dominowska and Ragno, "Predicting Clicks: Estimating the
+// Click-Through Rate for New Ads", WWW 2007; Chuklin, Markov and de Rijke, "Click Models for Web Search", 2015, section 3.3): the
+// title at rank k is clicked with Examination(k) times the chance that the viewer wants it, independently of the rest. Both are known, so
+// that the value of any slate is a sum and needs no sampling: see World.SlateValue.
 package simulator
 
 import (
@@ -11,10 +16,8 @@ import (
 	"time"
 
 	catalogv1 "marquee/catalog/v1"
+	ingestv1 "marquee/ingest/v1"
 )
-
-// moods is the number of hidden dimensions that tastes and titles live in. Genres are a noisy, public shadow of them.
-const moods = 12
 
 // Config says how large the world is and when it happens.
 type Config struct {
@@ -24,7 +27,7 @@ type Config struct {
 	Titles, Viewers int
 	// SessionsPerViewer is the mean number of sessions; viewers differ, with a long tail.
 	SessionsPerViewer float64
-	// Start and End bound the simulated time.
+	// Start and End bound the simulated time. Tastes drift from one to the other.
 	Start, End time.Time
 }
 
@@ -46,41 +49,33 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-type vector [moods]float32
-
-func dot(a, b *vector) float32 {
-	var s float32
-	for i := range a {
-		s += a[i] * b[i]
-	}
-	return s
-}
-
-// title is what a viewer reacts to.
-type title struct {
-	mood     vector
-	quality  float32
-	runtime  int64 // milliseconds
-	exposure float64
-}
-
 // viewer is a hidden taste and a habit.
 type viewer struct {
-	taste    vector
-	sessions int
-	patience float32 // how readily a play is finished
-	hour     float64 // preferred hour of the day, UTC
-	country  string
+	// before and after are the tastes at the world's start and end.
+	before, after vector
+	household     int32
+	sessions      int
+	patience      float32 // how readily a play is finished, in logits
+}
+
+// household is what the profiles of one home share.
+type household struct {
+	country string
+	hour    float64 // preferred hour of the day, UTC
+	// screens are what the home has besides a telephone each.
+	screens []ingestv1.DeviceClass
 }
 
 // World is a simulated catalogue and its viewers. It is safe for concurrent reading.
 type World struct {
-	cfg     Config
-	titles  []title
-	public  []*catalogv1.Title
-	viewers []viewer
-	// cumulative exposure, for drawing what a viewer happens to see
+	cfg        Config
+	titles     []title
+	public     []*catalogv1.Title
+	viewers    []viewer
+	households []household
+	// exposure is cumulative, for drawing what is put in front of viewers.
 	exposure []float64
+	hermite  quadrature
 }
 
 // New makes the world that cfg describes.
@@ -88,7 +83,7 @@ func New(cfg Config) (*World, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	w := &World{cfg: cfg}
+	w := &World{cfg: cfg, hermite: newQuadrature()}
 	w.makeTitles()
 	w.makeViewers()
 	return w, nil
@@ -104,60 +99,56 @@ const (
 	streamHistory
 )
 
-func (w *World) makeTitles() {
-	r := w.rng(streamTitles, 0)
-	n := w.cfg.Titles
-	w.titles = make([]title, n)
-	w.public = make([]*catalogv1.Title, n)
-	w.exposure = make([]float64, n)
-	sum := 0.0
-	// What is put in front of people follows a power law that has little to do with how good it is.
-	rank := r.Perm(n)
-	for i := range w.titles {
-		t := &w.titles[i]
-		t.mood = mixture(r, 1+r.IntN(2))
-		t.quality = float32(r.NormFloat64() * 0.5)
-		t.runtime = (int64(75) + int64(r.IntN(80))) * time.Minute.Milliseconds()
-		t.exposure = 1 / math.Pow(float64(rank[i])+8, 0.8)
-		sum += t.exposure
-		w.exposure[i] = sum
-		w.public[i] = w.describe(r, i)
-	}
-	for i := range w.exposure {
-		w.exposure[i] /= sum
-	}
-}
-
-// mixture draws a unit vector that leans on k moods.
-func mixture(r *rand.Rand, k int) vector {
-	var v vector
-	for range k {
-		v[r.IntN(moods)] += 1 + float32(r.Float64())
-	}
-	for i := range v {
-		v[i] += float32(r.NormFloat64()) * 0.15
-	}
-	norm := float32(math.Sqrt(float64(dot(&v, &v))))
-	for i := range v {
-		v[i] /= norm
-	}
-	return v
-}
+// householdShare is how much of a taste is the home's.
+const householdShare = 0.35
 
 func (w *World) makeViewers() {
 	r := w.rng(streamViewers, 0)
-	countries := []string{"DE", "FR", "GB", "IN", "US"}
 	w.viewers = make([]viewer, w.cfg.Viewers)
+	left := 0
+	var home vector
 	for i := range w.viewers {
+		if left == 0 {
+			// Three homes of ten hold one profile; the mean is 2.3.
+			left = []int{1, 1, 1, 2, 2, 2, 3, 3, 4, 4}[r.IntN(10)]
+			w.households = append(w.households, newHousehold(r))
+			home = mixture(r, 1+r.IntN(2))
+		}
+		left--
+		taste := blend(&home, new(mixture(r, 1+r.IntN(3))), householdShare)
 		w.viewers[i] = viewer{
-			taste: mixture(r, 1+r.IntN(3)),
+			before: taste, after: drifted(r, &taste), household: int32(len(w.households) - 1),
 			// A geometric count with the configured mean: most watch little, a few watch every day.
 			sessions: 1 + int(math.Log(1-r.Float64())/math.Log(1-1/math.Max(w.cfg.SessionsPerViewer, 1.0001))),
 			patience: float32(r.NormFloat64() * 0.4),
-			hour:     math.Mod(19+r.NormFloat64()*3+24, 24),
-			country:  countries[r.IntN(len(countries))],
 		}
 	}
+}
+
+func newHousehold(r *rand.Rand) household {
+	h := household{
+		country: []string{"DE", "FR", "GB", "IN", "US"}[r.IntN(5)],
+		hour:    math.Mod(19+r.NormFloat64()*3+24, 24),
+		screens: []ingestv1.DeviceClass{ingestv1.DeviceClass_DEVICE_CLASS_TV},
+	}
+	for _, d := range []ingestv1.DeviceClass{ingestv1.DeviceClass_DEVICE_CLASS_TABLET, ingestv1.DeviceClass_DEVICE_CLASS_DESKTOP, ingestv1.DeviceClass_DEVICE_CLASS_CONSOLE} {
+		if r.IntN(3) == 0 {
+			h.screens = append(h.screens, d)
+		}
+	}
+	return h
+}
+
+// device is what the home watches on at an hour of the day: the screens in the evening, telephones by day.
+func (h *household) device(r *rand.Rand, hour int) ingestv1.DeviceClass {
+	screen := 0.3
+	if hour >= 18 || hour < 1 {
+		screen = 0.8
+	}
+	if r.Float64() < screen {
+		return h.screens[r.IntN(len(h.screens))]
+	}
+	return ingestv1.DeviceClass_DEVICE_CLASS_PHONE
 }
 
 // Titles is the public catalogue. Every name says that the title is simulated. The caller must not change it.
@@ -166,17 +157,26 @@ func (w *World) Titles() []*catalogv1.Title { return w.public }
 // Viewers is the number of viewers.
 func (w *World) Viewers() int { return len(w.viewers) }
 
+// Household is the number of the home that viewer v lives in; its viewers follow each other.
+func (w *World) Household(v int) int { return int(w.viewers[v].household) }
+
+// Country is where viewer v lives: ISO 3166-1 alpha-2.
+func (w *World) Country(v int) string { return w.households[w.viewers[v].household].country }
+
 // ProfileID is the profile of viewer v, 0-based.
-func ProfileID(v int) string { return fmt.Sprintf("sim:v%06d", v) }
+func ProfileID(v int) string { return numbered("sim:v", v) }
 
 // TitleID is the id of title t, 0-based.
-func TitleID(t int) string { return fmt.Sprintf("sim:t%06d", t) }
+func TitleID(t int) string { return numbered("sim:t", t) }
 
-// Affinity is the truth: how much viewer v likes title t, in logits of finishing it once begun.
-func (w *World) Affinity(v, t int) float64 {
-	return float64(w.affinity(&w.viewers[v], &w.titles[t]))
-}
-
-func (w *World) affinity(v *viewer, t *title) float32 {
-	return 6*dot(&v.taste, &t.mood) + t.quality - 2.5
+// numbered is a prefix with a number of at least six digits.
+func numbered(prefix string, n int) string {
+	const width = 6
+	var digits [20]byte
+	at := len(digits)
+	for ; n > 0 || at > len(digits)-width; n /= 10 {
+		at--
+		digits[at] = byte('0' + n%10)
+	}
+	return prefix + string(digits[at:])
 }

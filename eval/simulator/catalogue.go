@@ -2,8 +2,10 @@ package simulator
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	catalogv1 "marquee/catalog/v1"
@@ -25,12 +27,77 @@ func nouns() []string {
 		"Empire", "Horizon", "Witness", "Carnival", "River", "Promise", "Kingdom", "Shadow", "Season", "Passage"}
 }
 
+// title is what a viewer reacts to.
+type title struct {
+	mood    vector
+	quality float32
+	runtime int64 // of a film or of an episode, milliseconds
+	// seasons has the number of episodes of each season; nil for a film.
+	seasons []int
+}
+
+// episodes is how many playables the title has.
+func (t *title) episodes() int {
+	if t.seasons == nil {
+		return 1
+	}
+	n := 0
+	for _, of := range t.seasons {
+		n += of
+	}
+	return n
+}
+
+// seriesShare is how many of the titles are series.
+const seriesShare = 0.3
+
+func (w *World) makeTitles() {
+	r := w.rng(streamTitles, 0)
+	n := w.cfg.Titles
+	w.titles = make([]title, n)
+	w.public = make([]*catalogv1.Title, n)
+	w.exposure = make([]float64, n)
+	sum := 0.0
+	// What is put in front of people follows a power law that has little to do with how good it is.
+	rank := r.Perm(n)
+	for i := range w.titles {
+		t := &w.titles[i]
+		t.mood = mixture(r, 1+r.IntN(2))
+		t.quality = float32(r.NormFloat64() * 0.5)
+		t.runtime = (int64(75) + int64(r.IntN(80))) * time.Minute.Milliseconds()
+		if r.Float64() < seriesShare {
+			t.runtime = (int64(22) + int64(r.IntN(36))) * time.Minute.Milliseconds()
+			for range 1 + r.IntN(4) {
+				t.seasons = append(t.seasons, 4+r.IntN(9))
+			}
+		}
+		sum += 1 / math.Pow(float64(rank[i])+8, 0.8)
+		w.exposure[i] = sum
+		w.public[i] = w.describe(r, i)
+	}
+	for i := range w.exposure {
+		w.exposure[i] /= sum
+	}
+}
+
+// playable is the id of the title's e-th playable, 0-based: the title's own for a film, one a season and episode for a series.
+func (w *World) playable(t, e int) string {
+	id := TitleID(t)
+	for season, of := range w.titles[t].seasons {
+		if e < of {
+			return id + ":s" + strconv.Itoa(season+1) + "e" + strconv.Itoa(e+1)
+		}
+		e -= of
+	}
+	return id
+}
+
 // describe writes the catalogue entry of title i: what people and models may know of it.
 func (w *World) describe(r *rand.Rand, i int) *catalogv1.Title {
 	adj, noun := adjectives(), nouns()
 	added := w.cfg.Start.Add(-time.Duration(r.IntN(5*365*24)) * time.Hour)
 	age := []uint32{0, 6, 12, 12, 16, 16, 18}[r.IntN(7)]
-	return &catalogv1.Title{
+	out := &catalogv1.Title{
 		TitleId:      TitleID(i),
 		Kind:         catalogv1.TitleKind_TITLE_KIND_FILM,
 		Name:         fmt.Sprintf("Simulated: %s %s %d", adj[r.IntN(len(adj))], noun[r.IntN(len(noun))], i),
@@ -42,6 +109,19 @@ func (w *World) describe(r *rand.Rand, i int) *catalogv1.Title {
 		Availability: []*catalogv1.Window{{}},
 		RuntimeMs:    w.titles[i].runtime,
 	}
+	first := 0
+	for s, of := range w.titles[i].seasons {
+		out.Kind = catalogv1.TitleKind_TITLE_KIND_SERIES
+		season := &catalogv1.Season{Number: uint32(s + 1)}
+		for e := range of {
+			season.Episodes = append(season.Episodes, &catalogv1.Episode{
+				PlayableId: w.playable(i, first+e), Number: uint32(e + 1), Name: fmt.Sprintf("Episode %d", e+1), RuntimeMs: w.titles[i].runtime,
+			})
+		}
+		first += of
+		out.Seasons = append(out.Seasons, season)
+	}
+	return out
 }
 
 // genresOf names the title's two strongest moods, and now and then a wrong one: metadata is never quite right.
