@@ -56,7 +56,7 @@ func (w *World) makeTitles() {
 	n := w.cfg.Titles
 	w.titles = make([]title, n)
 	w.public = make([]*catalogv1.Title, n)
-	w.exposure = make([]float64, n)
+	w.exposure, w.ids = make([]float64, n), make([]string, n)
 	sum := 0.0
 	// What is put in front of people follows a power law that has little to do with how good it is.
 	rank := r.Perm(n)
@@ -72,7 +72,7 @@ func (w *World) makeTitles() {
 			}
 		}
 		sum += 1 / math.Pow(float64(rank[i])+8, 0.8)
-		w.exposure[i] = sum
+		w.exposure[i], w.ids[i] = sum, TitleID(i)
 		w.public[i] = w.describe(r, i)
 	}
 	for i := range w.exposure {
@@ -82,7 +82,7 @@ func (w *World) makeTitles() {
 
 // playable is the id of the title's e-th playable, 0-based: the title's own for a film, one a season and episode for a series.
 func (w *World) playable(t, e int) string {
-	id := TitleID(t)
+	id := w.ids[t]
 	for season, of := range w.titles[t].seasons {
 		if e < of {
 			return id + ":s" + strconv.Itoa(season+1) + "e" + strconv.Itoa(e+1)

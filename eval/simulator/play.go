@@ -58,7 +58,7 @@ func (k *walk) watch(s start, t *title, part float64, auto bool) error {
 		if s.slate != nil {
 			k.served(e, s.slate, s.rank)
 		}
-		e.TitleId, e.PlayableId, e.PlayId, e.Surface, e.Autoplay = TitleID(s.title), playable, id, s.surface, auto
+		e.TitleId, e.PlayableId, e.PlayId, e.Surface, e.Autoplay = k.w.ids[s.title], playable, id, s.surface, auto
 		e.PositionMs, e.WatchedMs, e.DurationMs = ms, ms, t.runtime
 		return k.send(e, then)
 	}
@@ -88,6 +88,6 @@ func (k *walk) judge(t int, logit float64) error {
 		return nil
 	}
 	e := k.event(kind)
-	e.TitleId, e.Surface = TitleID(t), "detail"
+	e.TitleId, e.Surface = k.w.ids[t], "detail"
 	return k.send(e, time.Second)
 }

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -38,7 +39,8 @@ const tries = 1000
 
 func (p byExposure) Slate(r *rand.Rand, seen map[int]bool, s *Slate) error {
 	left := 1.0
-	for t := range seen {
+	// In order: the last bits of a sum hang on it.
+	for _, t := range slices.Sorted(maps.Keys(seen)) {
 		left -= p.w.share(t)
 	}
 	for range SlateSize {

@@ -104,3 +104,36 @@ func (w *World) Best(v int, seen map[int]bool) []int {
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(like[b], like[a]) })
 	return order[:min(SlateSize, len(order))]
 }
+
+// TitleTruth is what no model may see of a title.
+type TitleTruth struct {
+	TitleID string `parquet:"title_id" json:"title_id"`
+	// Mood is a unit vector; an affinity is 6 times its product with a taste, plus Quality, less 3.2.
+	Mood    []float32 `parquet:"mood,list" json:"mood"`
+	Quality float32   `parquet:"quality" json:"quality"`
+	// Exposure is the title's share of what the world puts in front of viewers.
+	Exposure float64 `parquet:"exposure" json:"exposure"`
+}
+
+// TitleTruth is the truth about title t.
+func (w *World) TitleTruth(t int) TitleTruth {
+	x := &w.titles[t]
+	return TitleTruth{TitleID: TitleID(t), Mood: slices.Clone(x.mood[:]), Quality: x.quality, Exposure: w.share(t)}
+}
+
+// ViewerTruth is what no model may see of a viewer.
+type ViewerTruth struct {
+	ProfileID string `parquet:"profile_id" json:"profile_id"`
+	Household int32  `parquet:"household" json:"household"`
+	// Before and After are the tastes at the world's start and end, unit vectors; in between the one turns into the other.
+	Before []float32 `parquet:"taste_before,list" json:"taste_before"`
+	After  []float32 `parquet:"taste_after,list" json:"taste_after"`
+	// Patience is added to affinities to give the logits of finishing a play.
+	Patience float32 `parquet:"patience" json:"patience"`
+}
+
+// ViewerTruth is the truth about viewer v.
+func (w *World) ViewerTruth(v int) ViewerTruth {
+	x := &w.viewers[v]
+	return ViewerTruth{ProfileID: ProfileID(v), Household: x.household, Before: slices.Clone(x.before[:]), After: slices.Clone(x.after[:]), Patience: x.patience}
+}

@@ -44,7 +44,7 @@ func (w *World) History(v int) iter.Seq[*ingestv1.WatchEvent] {
 // policy shows, and on nothing else. Errors are the policy's and the watcher's.
 func (w *World) Walk(v int, p Policy, to Watcher) error {
 	r := w.rng(streamHistory, v)
-	k := &walk{w: w, v: v, r: r, policy: p, to: to, seen: map[int]bool{}, at: w.cfg.Start, home: &w.households[w.viewers[v].household]}
+	k := &walk{w: w, v: v, profileID: ProfileID(v), r: r, policy: p, to: to, seen: map[int]bool{}, at: w.cfg.Start, home: &w.households[w.viewers[v].household]}
 	for _, at := range w.sessionTimes(r, v) {
 		if at.After(k.at) {
 			k.at = at
@@ -90,6 +90,7 @@ type walk struct {
 	seen   map[int]bool
 	series []episode
 
+	profileID string
 	sessionID string
 	device    ingestv1.DeviceClass
 	taste     vector
@@ -166,7 +167,7 @@ func (k *walk) slate() (clicked bool, err error) {
 	shown.Surface, shown.RequestId, shown.Row = "home", s.RequestID, new(uint32(0))
 	s.Examined, s.Clicked = make([]bool, len(s.Titles)), make([]bool, len(s.Titles))
 	for rank, t := range s.Titles {
-		shown.SeenTitleIds = append(shown.SeenTitleIds, TitleID(t))
+		shown.SeenTitleIds = append(shown.SeenTitleIds, k.w.ids[t])
 		// Both draws are taken whatever they give, so that what a viewer does later hangs less on what was shown.
 		s.Examined[rank] = k.r.Float64() < Examination(rank)
 		wanted := k.r.Float64() < attraction(affinity(&k.taste, &k.w.titles[t]))
@@ -210,13 +211,13 @@ func (k *walk) react(s *Slate) (clicked bool, err error) {
 
 // served says which answer an event came of.
 func (k *walk) served(e *ingestv1.WatchEvent, s *Slate, rank int) {
-	e.TitleId, e.Surface, e.RequestId, e.Row, e.Rank = TitleID(s.Titles[rank]), "home", s.RequestID, new(uint32(0)), new(uint32(rank))
+	e.TitleId, e.Surface, e.RequestId, e.Row, e.Rank = k.w.ids[s.Titles[rank]], "home", s.RequestID, new(uint32(0)), new(uint32(rank))
 }
 
 // event begins an event of the session.
 func (k *walk) event(kind ingestv1.EventType) *ingestv1.WatchEvent {
 	return &ingestv1.WatchEvent{
-		EventId: k.id().String(), SchemaVersion: 1, ProfileId: ProfileID(k.v), Type: kind, OccurredAt: k.at.UnixMicro(), SessionId: k.sessionID,
+		EventId: k.id().String(), SchemaVersion: 1, ProfileId: k.profileID, Type: kind, OccurredAt: k.at.UnixMicro(), SessionId: k.sessionID,
 		DeviceClass: k.device, Country: k.home.country,
 	}
 }

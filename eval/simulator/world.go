@@ -22,13 +22,15 @@ import (
 // Config says how large the world is and when it happens.
 type Config struct {
 	// Seed makes two worlds of the same configuration equal.
-	Seed uint64
+	Seed uint64 `json:"seed"`
 	// Titles and Viewers are counts, at least 20 and 1.
-	Titles, Viewers int
+	Titles  int `json:"titles"`
+	Viewers int `json:"viewers"`
 	// SessionsPerViewer is the mean number of sessions; viewers differ, with a long tail.
-	SessionsPerViewer float64
+	SessionsPerViewer float64 `json:"sessions_per_viewer"`
 	// Start and End bound the simulated time. Tastes drift from one to the other.
-	Start, End time.Time
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
 }
 
 // Validate says what is wrong with the configuration.
@@ -75,7 +77,9 @@ type World struct {
 	households []household
 	// exposure is cumulative, for drawing what is put in front of viewers.
 	exposure []float64
-	hermite  quadrature
+	// ids are the titles' by number.
+	ids     []string
+	hermite quadrature
 }
 
 // New makes the world that cfg describes.
@@ -150,6 +154,9 @@ func (h *household) device(r *rand.Rand, hour int) ingestv1.DeviceClass {
 	}
 	return ingestv1.DeviceClass_DEVICE_CLASS_PHONE
 }
+
+// Config is what the world was made of.
+func (w *World) Config() Config { return w.cfg }
 
 // Titles is the public catalogue. Every name says that the title is simulated. The caller must not change it.
 func (w *World) Titles() []*catalogv1.Title { return w.public }
