@@ -47,6 +47,7 @@ type cli struct {
 	globals
 
 	Demo      demoCommand       `cmd:"" help:"Everything embedded: simulated catalogue and viewers, ingest, train, serve."`
+	Simulate  simulateCommand   `cmd:"" help:"Viewers with known tastes, in front of a running service or into a log."`
 	Serve     serveCommand      `cmd:"" help:"Run the service."`
 	Nightly   nightlyCommand    `cmd:"" help:"Features, train, evaluate, gate, publish: once, resumable, one at a time."`
 	Import    importCommands    `cmd:"" help:"Bring data in."`

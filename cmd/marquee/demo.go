@@ -4,18 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
 
 	"connectrpc.com/connect"
 
-	catalogv1 "marquee/catalog/v1"
-	"marquee/catalog/v1/catalogv1connect"
 	"marquee/eval/simulator"
 	ingestv1 "marquee/ingest/v1"
-	"marquee/ingest/v1/ingestv1connect"
 	"marquee/internal/datadir"
 	"marquee/serving/state"
 	servingv1 "marquee/serving/v1"
@@ -53,10 +49,8 @@ type demoSummary struct {
 
 // demo is a demo under way. Everything it does to the service goes through the public RPC.
 type demo struct {
-	world   *simulator.World
-	catalog catalogv1connect.CatalogServiceClient
-	ingest  ingestv1connect.IngestServiceClient
-	serving servingv1connect.RecommendationServiceClient
+	clients
+	world *simulator.World
 }
 
 // Run makes a simulated world, feeds it to a service, trains, and judges what the service recommends by the viewers' true
@@ -94,19 +88,14 @@ func (d demoCommand) Run(c *console) error {
 
 func (d demoCommand) run(c *console, svc *service, world *simulator.World) error {
 	address := svc.server.Address()
-	m := &demo{
-		world:   world,
-		catalog: catalogv1connect.NewCatalogServiceClient(http.DefaultClient, address),
-		ingest:  ingestv1connect.NewIngestServiceClient(http.DefaultClient, address),
-		serving: servingv1connect.NewRecommendationServiceClient(http.DefaultClient, address),
-	}
+	m := &demo{clients: newClients(address), world: world}
 	if err := svc.group.AwaitReady(c.ctx); err != nil {
 		return err
 	}
 	s := &demoSummary{Titles: len(world.Titles()), Viewers: world.Viewers(), Address: address, Chance: lovedShare}
 	e := svc.e
 	fmt.Fprintf(c.stderr, "1 of 4  publishing %d simulated titles\n", s.Titles)
-	if err := m.publish(c.ctx); err != nil {
+	if err := m.publish(c.ctx, world); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.stderr, "2 of 4  %d simulated viewers watch, for 28 days\n", s.Viewers)
@@ -139,25 +128,6 @@ func (d demoCommand) run(c *console, svc *service, world *simulator.World) error
 		return err
 	}
 	svc.wait(c.ctx)
-	return nil
-}
-
-// publish puts the simulated catalogue into the service.
-func (m *demo) publish(ctx context.Context) error {
-	titles := m.world.Titles()
-	for len(titles) > 0 {
-		n := min(len(titles), 500)
-		resp, err := m.catalog.PutTitles(ctx, connect.NewRequest(&catalogv1.PutTitlesRequest{Titles: titles[:n]}))
-		if err != nil {
-			return fmt.Errorf("publish titles: %w", err)
-		}
-		for _, r := range resp.Msg.GetResults() {
-			if !r.GetAccepted() {
-				return fmt.Errorf("title %s was refused: %v", r.GetTitleId(), r.GetViolations())
-			}
-		}
-		titles = titles[n:]
-	}
 	return nil
 }
 

@@ -53,11 +53,7 @@ const (
 // open opens every engine. Where this process's settings name embedded engines, it takes the data folder; when a running
 // service has it and the command may work beside it, the service's engines are used by their addresses.
 func (c *console) open(g guests) (*engines, error) {
-	s, err := c.load(os.Environ())
-	if err != nil {
-		return nil, err
-	}
-	log, err := telemetry.Logger(s.Telemetry, c.stderr, c.logLevel())
+	s, log, err := c.begin()
 	if err != nil {
 		return nil, err
 	}
@@ -68,11 +64,21 @@ func (c *console) open(g guests) (*engines, error) {
 	return e, nil
 }
 
+// begin reads the settings and makes the logger they ask for.
+func (c *console) begin() (settings, *slog.Logger, error) {
+	s, err := c.load(os.Environ())
+	if err != nil {
+		return s, nil, err
+	}
+	log, err := telemetry.Logger(s.Telemetry, c.stderr, c.logLevel())
+	return s, log, err
+}
+
 // logLevel is what a command logs where the settings leave it to the command: the service everything of note; a long
 // command the same, unless a terminal shows its progress; the rest only what went wrong.
 func (c *console) logLevel() slog.Level {
 	word, _, _ := strings.Cut(c.command, " ")
-	long := slices.Contains([]string{"import", "nightly", "train", "features"}, word) || c.command == "warehouse rebuild"
+	long := slices.Contains([]string{"import", "nightly", "train", "features", "simulate"}, word) || c.command == "warehouse rebuild"
 	if word == "serve" || long && !isTerminal(c.stderr) {
 		return slog.LevelInfo
 	}

@@ -29,7 +29,7 @@ func TestTheValueOfASlateIsWhatItBrings(t *testing.T) {
 	w := world(t, config())
 	const shown = 20_000
 	for _, v := range []int{0, 17} {
-		for name, slate := range map[string][]int{"best": w.Best(v, nil), "any": upTo(SlateSize)} {
+		for name, slate := range map[string][]int{"best": w.Best(v, w.cfg.End, nil), "any": upTo(SlateSize)} {
 			var clicks, squares, watched, watchedSquares float64
 			var time0 float64
 			k := &walk{w: w, v: v, home: &w.households[w.viewers[v].household], policy: fixed(slate), at: w.cfg.End, seen: map[int]bool{}, r: w.rng(99, v)}
@@ -63,7 +63,7 @@ func TestTheValueOfASlateIsWhatItBrings(t *testing.T) {
 				watched += time0
 				watchedSquares += time0 * time0
 			}
-			value := w.SlateValue(v, slate)
+			value := w.SlateValue(v, w.cfg.End, slate)
 			for what, x := range map[string]struct{ sum, squares, want float64 }{
 				"clicks":  {clicks, squares, value.Clicks},
 				"watched": {watched, watchedSquares, float64(value.Watched) / float64(time.Millisecond)},
@@ -75,7 +75,7 @@ func TestTheValueOfASlateIsWhatItBrings(t *testing.T) {
 				}
 			}
 		}
-		if best, any := w.SlateValue(v, w.Best(v, nil)).Clicks, w.SlateValue(v, upTo(SlateSize)).Clicks; best <= any {
+		if best, any := w.SlateValue(v, w.cfg.End, w.Best(v, w.cfg.End, nil)).Clicks, w.SlateValue(v, w.cfg.End, upTo(SlateSize)).Clicks; best <= any {
 			t.Errorf("the best slate brings %g clicks, any other %g", best, any)
 		}
 	}
@@ -93,8 +93,8 @@ func upTo(n int) []int {
 func TestBestIsBest(t *testing.T) {
 	w := world(t, config())
 	r := rand.New(rand.NewPCG(1, 1))
-	best := w.Best(3, nil)
-	most := w.SlateValue(3, best).Clicks
+	best := w.Best(3, w.cfg.End, nil)
+	most := w.SlateValue(3, w.cfg.End, best).Clicks
 	for range 500 {
 		other := slices.Clone(best)
 		if i, j := r.IntN(len(other)), r.IntN(len(other)); r.IntN(2) == 0 {
@@ -102,11 +102,11 @@ func TestBestIsBest(t *testing.T) {
 		} else if t := r.IntN(len(w.titles)); !slices.Contains(other, t) {
 			other[i] = t
 		}
-		if got := w.SlateValue(3, other).Clicks; got > most+1e-9 {
+		if got := w.SlateValue(3, w.cfg.End, other).Clicks; got > most+1e-9 {
 			t.Fatalf("%v brings %g, the best %g", other, got, most)
 		}
 	}
-	if again := w.Best(3, map[int]bool{best[0]: true}); slices.Contains(again, best[0]) || again[0] != best[1] {
+	if again := w.Best(3, w.cfg.End, map[int]bool{best[0]: true}); slices.Contains(again, best[0]) || again[0] != best[1] {
 		t.Errorf("without %d: %v", best[0], again)
 	}
 }
@@ -371,7 +371,7 @@ func TestNothingButThePolicyChangesAWalk(t *testing.T) {
 		}
 		return out
 	}
-	a, b, c := log(w.ByExposure()), log(w.ByExposure()), log(fixed(w.Best(5, nil)))
+	a, b, c := log(w.ByExposure()), log(w.ByExposure()), log(fixed(w.Best(5, w.cfg.End, nil)))
 	same := func(x, y []*ingestv1.WatchEvent) bool {
 		return slices.EqualFunc(x, y, func(a, b *ingestv1.WatchEvent) bool { return proto.Equal(a, b) })
 	}

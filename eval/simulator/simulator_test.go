@@ -151,9 +151,15 @@ func TestViewerOfProfile(t *testing.T) {
 	if v, err := w.Viewer(ProfileID(42)); err != nil || v != 42 {
 		t.Errorf("Viewer = %d, %v", v, err)
 	}
+	if n, err := w.Title(TitleID(42)); err != nil || n != 42 {
+		t.Errorf("Title = %d, %v", n, err)
+	}
 	for _, id := range []string{"sim:v999999", "ml1m:1", "sim:v-1", ""} {
 		if _, err := w.Viewer(id); err == nil {
 			t.Errorf("no error for %q", id)
+		}
+		if _, err := w.Title(id); err == nil {
+			t.Errorf("no error for the title %q", id)
 		}
 	}
 }

@@ -47,6 +47,16 @@ func HitRate(loves map[string]bool, titleIDs []string) float64 {
 	return float64(hits) / float64(len(titleIDs))
 }
 
+// Title gives the number of a title by its id, or an error when this world has none.
+func (w *World) Title(titleID string) (int, error) {
+	n, ok := strings.CutPrefix(titleID, "sim:t")
+	t, err := strconv.Atoi(n)
+	if !ok || err != nil || t < 0 || t >= len(w.titles) {
+		return 0, fmt.Errorf("title %q is not one of this world's %d titles", titleID, len(w.titles))
+	}
+	return t, nil
+}
+
 // Viewer gives the viewer of a profile id, or an error when this world has none.
 func (w *World) Viewer(profileID string) (int, error) {
 	n, ok := strings.CutPrefix(profileID, "sim:v")
@@ -65,17 +75,18 @@ type Value struct {
 	Watched time.Duration
 }
 
-// SlateValue is the expected value, at the world's end, of showing viewer v titles from rank 0 on. Nothing is sampled: clicks are a sum
+// SlateValue is the expected value, at an instant, of showing viewer v titles from rank 0 on. Nothing is sampled: clicks are a sum
 // over ranks, which of them are played follows from the distribution of their number, and what is watched of a title is integrated
 // over how plays turn out.
-func (w *World) SlateValue(v int, titles []int) Value {
+func (w *World) SlateValue(v int, at time.Time, titles []int) Value {
 	var out Value
+	taste := w.taste(&w.viewers[v], at)
 	watched := 0.0
 	// before[n] is the chance that n titles above were clicked.
 	before := [playsPerSlate]float64{1}
 	patience := float64(w.viewers[v].patience)
 	for rank, t := range titles {
-		like := affinity(&w.viewers[v].after, &w.titles[t])
+		like := affinity(&taste, &w.titles[t])
 		click := Examination(rank) * attraction(like)
 		out.Clicks += click
 		played := 0.0
@@ -92,12 +103,13 @@ func (w *World) SlateValue(v int, titles []int) Value {
 	return out
 }
 
-// Best is the slate with the most expected clicks for viewer v at the world's end, of titles for which seen is false: the most wanted first.
-func (w *World) Best(v int, seen map[int]bool) []int {
+// Best is the slate with the most expected clicks for viewer v at an instant, of titles for which seen is false: the most wanted first.
+func (w *World) Best(v int, at time.Time, seen map[int]bool) []int {
+	taste := w.taste(&w.viewers[v], at)
 	order := make([]int, 0, len(w.titles))
 	like := make([]float32, len(w.titles))
 	for t := range w.titles {
-		if like[t] = affinity(&w.viewers[v].after, &w.titles[t]); !seen[t] {
+		if like[t] = affinity(&taste, &w.titles[t]); !seen[t] {
 			order = append(order, t)
 		}
 	}
