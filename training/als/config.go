@@ -10,12 +10,40 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"marquee/training/foldin"
 )
 
 // MaxDim bounds the dimension: the normal matrix of every worker takes 4*Dim*Dim bytes.
 const MaxDim = 4096
+
+// Solvers. All minimise one loss; the inexact ones begin a row where the last epoch left it.
+const (
+	// SolverAuto is SolverCholesky up to a dimension of autoExact, and SolverCG above.
+	SolverAuto = "auto"
+	// SolverCholesky solves each row exactly: the normal equations, or their dual where a row has few interactions.
+	SolverCholesky = "cholesky"
+	// SolverCG takes CGSteps conjugate-gradient steps a row.
+	SolverCG = "cg"
+	// SolverBlocks solves for foldin.BlockSize coordinates after the other (iALS++).
+	SolverBlocks = "blocks"
+)
+
+// autoExact is the largest dimension that SolverAuto solves exactly at: as measured by make bench-als, an exact epoch costs up to here
+// little enough beside one of conjugate gradients that its faster descent wins.
+const autoExact = 256
+
+// solver is the solver in effect. A configuration from before there was a choice has none and means the exact one.
+func (c Config) solver() string {
+	switch {
+	case c.Solver == "" || c.Solver == SolverAuto && c.Dim <= autoExact:
+		return SolverCholesky
+	case c.Solver == SolverAuto:
+		return SolverCG
+	}
+	return c.Solver
+}
 
 // Config is what decides a factorization besides the data.
 type Config struct {
@@ -33,6 +61,10 @@ type Config struct {
 	RegularizationExponent float64 `koanf:"regularization_exponent"`
 	// ReplaceUnobserved selects the form of Hu, Koren and Volinsky 2008, see foldin.Params.
 	ReplaceUnobserved bool `koanf:"replace_unobserved"`
+	// Solver is how a row's normal equations are solved, see the constants.
+	Solver string `koanf:"solver"`
+	// CGSteps is the number of conjugate-gradient steps a row and half epoch, 1 to 1000; other solvers ignore it.
+	CGSteps int `koanf:"cg_steps"`
 	// InitScale is the standard deviation of a random start's vectors' lengths: entries are drawn from
 	// N(0, InitScale^2/Dim).
 	InitScale float64 `koanf:"init_scale"`
@@ -49,7 +81,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Dim: 64, Epochs: 8, Alpha: 1, UnobservedWeight: 0.3, Regularization: 0.005, RegularizationExponent: 1,
-		InitScale: 0.1, Seed: 1, TrackLoss: true,
+		Solver: SolverAuto, CGSteps: 3, InitScale: 0.1, Seed: 1, TrackLoss: true,
 	}
 }
 
@@ -69,6 +101,12 @@ func (c Config) Validate() error {
 	}
 	if c.Epochs < 1 || c.Epochs > 10000 {
 		errs = append(errs, fmt.Errorf("training.als.epochs must be between 1 and 10000, is %d", c.Epochs))
+	}
+	if !slices.Contains([]string{"", SolverAuto, SolverCholesky, SolverCG, SolverBlocks}, c.Solver) {
+		errs = append(errs, fmt.Errorf("training.als.solver must be auto, cholesky, cg or blocks, is %q", c.Solver))
+	}
+	if c.solver() == SolverCG && (c.CGSteps < 1 || c.CGSteps > 1000) {
+		errs = append(errs, fmt.Errorf("training.als.cg_steps must be between 1 and 1000, is %d", c.CGSteps))
 	}
 	if c.Workers < 0 {
 		errs = append(errs, fmt.Errorf("training.als.workers must be 0 or above, is %d", c.Workers))

@@ -13,8 +13,9 @@ import (
 func (t *trainer) loss() float64 {
 	p := t.cfg.Params()
 	var sum float64
-	for i, v := range t.userGram {
-		sum += p.Unobserved * v * t.itemGram[i]
+	items := foldin.Gramian(t.items.factors, t.workers)
+	for i, v := range foldin.Gramian(t.users.factors, t.workers) {
+		sum += p.Unobserved * v * items[i]
 	}
 	partial := make([]float64, len(t.users.chunks)-1)
 	// Neither the background context nor the worker can fail, hence no error to handle.

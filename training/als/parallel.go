@@ -2,12 +2,10 @@ package als
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"marquee/internal/sparse"
-	"marquee/training/foldin"
 )
 
 // chunkTarget is about how many pieces a side's work is cut into: enough that the last ones even out among workers, few enough that
@@ -30,27 +28,6 @@ func cut(m *sparse.CSR, dim int) []int {
 		}
 	}
 	return bounds
-}
-
-// solve recomputes every row of a from the fixed rows of b. Workers take chunks in order from a shared counter, so a
-// heavy chunk delays no other.
-func (t *trainer) solve(ctx context.Context, what string, a, b *side, gram []float64) error {
-	solver, err := foldin.NewSolver(b.factors, gram, t.cfg.Params())
-	if err != nil {
-		return err
-	}
-	return t.eachChunk(ctx, a.chunks, func() func(chunk, lo, hi int) error {
-		scratch := solver.NewScratch()
-		return func(_, lo, hi int) error {
-			for r := lo; r < hi; r++ {
-				cols, strength := a.rows.Row(r)
-				if err := solver.Solve(a.factors.Row(r), cols, strength, scratch); err != nil {
-					return fmt.Errorf("%s %d: %w", what, r, err)
-				}
-			}
-			return nil
-		}
-	})
 }
 
 // eachChunk calls a worker's function for every chunk; newWorker is called once a goroutine. It returns the first error of

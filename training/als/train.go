@@ -117,14 +117,14 @@ type side struct {
 	rows    *sparse.CSR
 	factors foldin.Factors
 	chunks  []int // boundaries of the pieces of work, see cut
+	// rotation made the factors' Gramian diagonal; nil where they changed since.
+	rotation *foldin.Rotation
 }
 
 type trainer struct {
 	cfg          Config
 	workers      int
 	users, items side
-	userGram     []float64
-	itemGram     []float64
 }
 
 func newTrainer(m *sparse.CSR, cfg Config, opts Options) (*trainer, error) {
@@ -137,7 +137,6 @@ func newTrainer(m *sparse.CSR, cfg Config, opts Options) (*trainer, error) {
 	if err := t.items.start(cfg, opts.WarmItems); err != nil {
 		return nil, err
 	}
-	t.itemGram = foldin.Gramian(t.items.factors, t.workers)
 	return t, nil
 }
 
@@ -187,30 +186,27 @@ func allZero(row []float32) bool {
 	return true
 }
 
-// epoch solves every user, then every title.
-func (t *trainer) epoch(ctx context.Context) error {
-	if err := t.solve(ctx, "user", &t.users, &t.items, t.itemGram); err != nil {
-		return err
-	}
-	t.userGram = foldin.Gramian(t.users.factors, t.workers)
-	if err := t.solve(ctx, "title", &t.items, &t.users, t.userGram); err != nil {
-		return err
-	}
-	t.itemGram = foldin.Gramian(t.items.factors, t.workers)
-	return nil
-}
-
-// finish solves the users once more, so that the model's users are what folding in gives.
+// finish solves the users once more and exactly, so that the model's users are what folding in gives.
 func (t *trainer) finish(ctx context.Context) (*Model, error) {
-	if err := t.solve(ctx, "user", &t.users, &t.items, t.itemGram); err != nil {
+	last := *t
+	last.cfg.Solver = SolverCholesky
+	if t.cfg.solver() != SolverCholesky {
+		// Training that goes on begins at the users as they are now, in the basis the items are brought to.
+		if err := t.align(&t.users, &t.items); err != nil {
+			return nil, err
+		}
+		last.items.rotation = t.items.rotation
+		last.users.factors.Data = make([]float32, len(t.users.factors.Data))
+	}
+	if err := last.solve(ctx, "user", &last.users, &last.items); err != nil {
 		return nil, err
 	}
-	m := &Model{Dim: t.cfg.Dim, Gram: t.itemGram, Params: t.cfg.Params(), Loss: math.NaN()}
+	t.items.rotation, t.users.rotation = last.items.rotation, last.users.rotation
+	m := &Model{Dim: t.cfg.Dim, Gram: foldin.Gramian(last.items.factors, t.workers), Params: t.cfg.Params(), Loss: math.NaN()}
 	if t.cfg.TrackLoss {
-		t.userGram = foldin.Gramian(t.users.factors, t.workers)
-		m.Loss = t.loss()
+		m.Loss = last.loss()
 	}
-	m.Users, m.Items = compact(t.users.factors), compact(t.items.factors)
+	m.Users, m.Items = compact(last.users.factors), compact(last.items.factors)
 	return m, nil
 }
 

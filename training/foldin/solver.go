@@ -115,7 +115,7 @@ func (s *Solver) Solve(dst []float32, cols []uint32, strength []float32, sc *Scr
 		return nil
 	}
 	s.accumulate(cols, strength, sc)
-	if s.factor(sc) {
+	if reliable(sc.a, s.pad, sc.inv, s.factors.Dim) {
 		vec.CholeskySolve(sc.a, s.pad, sc.inv, sc.rhs)
 	} else if err := s.factorWide(cols, strength, sc); err != nil {
 		return err
@@ -141,21 +141,6 @@ func anyPositive(strength []float32) bool {
 // lostDigits is the ratio of a squared pivot to the largest diagonal element below which float32 has too few digits left of
 // the pivot to divide by it.
 const lostDigits = 4e-6
-
-// factor factors sc.a in float32 and reports whether the factor can be relied on.
-func (s *Solver) factor(sc *Scratch) bool {
-	var largest, inv float32
-	for i := range s.factors.Dim {
-		largest = max(largest, sc.a[i*s.pad+i])
-	}
-	if !vec.Cholesky(sc.a, s.pad, sc.inv) {
-		return false
-	}
-	for _, v := range sc.inv[:s.factors.Dim] {
-		inv = max(inv, v)
-	}
-	return lostDigits*largest*inv*inv < 1
-}
 
 func (s *Solver) check(cols []uint32, strength []float32) error {
 	if len(cols) != len(strength) {

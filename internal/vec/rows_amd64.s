@@ -1,0 +1,163 @@
+//go:build amd64 && !purego
+
+#include "textflag.h"
+
+// func packTransposedAVX2(dst *float32, ld int, rows *[8]*float32, scale *float32, chunks int)
+// Eight by eight numbers a round: loaded by rows, scaled, transposed in registers, stored by columns.
+TEXT ·packTransposedAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ ld+8(FP), R15
+	SHLQ $2, R15
+	MOVQ rows+16(FP), BX
+	MOVQ scale+24(FP), DX
+	MOVQ chunks+32(FP), CX
+	MOVQ 0(BX), R8
+	MOVQ 8(BX), R9
+	MOVQ 16(BX), R10
+	MOVQ 24(BX), R11
+	MOVQ 32(BX), R12
+	MOVQ 40(BX), R13
+	MOVQ 48(BX), SI
+	MOVQ 56(BX), BX
+	XORQ AX, AX
+
+chunk:
+	VMOVUPS (DX)(AX*1), Y15
+	VMULPS  (R8)(AX*1), Y15, Y0
+	VMULPS  (R9)(AX*1), Y15, Y1
+	VMULPS  (R10)(AX*1), Y15, Y2
+	VMULPS  (R11)(AX*1), Y15, Y3
+	VMULPS  (R12)(AX*1), Y15, Y4
+	VMULPS  (R13)(AX*1), Y15, Y5
+	VMULPS  (SI)(AX*1), Y15, Y6
+	VMULPS  (BX)(AX*1), Y15, Y7
+
+	VUNPCKLPS Y1, Y0, Y8
+	VUNPCKHPS Y1, Y0, Y9
+	VUNPCKLPS Y3, Y2, Y10
+	VUNPCKHPS Y3, Y2, Y11
+	VUNPCKLPS Y5, Y4, Y12
+	VUNPCKHPS Y5, Y4, Y13
+	VUNPCKLPS Y7, Y6, Y14
+	VUNPCKHPS Y7, Y6, Y15
+
+	VUNPCKLPD Y10, Y8, Y0
+	VUNPCKHPD Y10, Y8, Y1
+	VUNPCKLPD Y11, Y9, Y2
+	VUNPCKHPD Y11, Y9, Y3
+	VUNPCKLPD Y14, Y12, Y4
+	VUNPCKHPD Y14, Y12, Y5
+	VUNPCKLPD Y15, Y13, Y6
+	VUNPCKHPD Y15, Y13, Y7
+
+	VPERM2F128 $0x20, Y4, Y0, Y8
+	VPERM2F128 $0x20, Y5, Y1, Y9
+	VPERM2F128 $0x20, Y6, Y2, Y10
+	VPERM2F128 $0x20, Y7, Y3, Y11
+	VPERM2F128 $0x31, Y4, Y0, Y12
+	VPERM2F128 $0x31, Y5, Y1, Y13
+	VPERM2F128 $0x31, Y6, Y2, Y14
+	VPERM2F128 $0x31, Y7, Y3, Y15
+
+	VMOVUPS Y8, (DI)
+	ADDQ R15, DI
+	VMOVUPS Y9, (DI)
+	ADDQ R15, DI
+	VMOVUPS Y10, (DI)
+	ADDQ R15, DI
+	VMOVUPS Y11, (DI)
+	ADDQ R15, DI
+	VMOVUPS Y12, (DI)
+	ADDQ R15, DI
+	VMOVUPS Y13, (DI)
+	ADDQ R15, DI
+	VMOVUPS Y14, (DI)
+	ADDQ R15, DI
+	VMOVUPS Y15, (DI)
+	ADDQ R15, DI
+	ADDQ $32, AX
+	DECQ CX
+	JNZ  chunk
+	VZEROUPPER
+	RET
+
+// func gemvTAVX2(dst, m, v *float32, cols, rows, tiles int)
+// Four tiles of sixteen columns at a time stay in registers while all rows pass, then what tiles are left one by one.
+TEXT ·gemvTAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), DI
+	MOVQ m+8(FP), SI
+	MOVQ v+16(FP), DX
+	MOVQ cols+24(FP), R9
+	SHLQ $2, R9
+	MOVQ rows+32(FP), R10
+	MOVQ tiles+40(FP), R11
+
+wide:
+	CMPQ R11, $4
+	JLT  narrow
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), Y2
+	VMOVUPS 96(DI), Y3
+	VMOVUPS 128(DI), Y4
+	VMOVUPS 160(DI), Y5
+	VMOVUPS 192(DI), Y6
+	VMOVUPS 224(DI), Y7
+	MOVQ SI, AX
+	MOVQ DX, BX
+	MOVQ R10, CX
+
+widerow:
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS (AX), Y8, Y0
+	VFMADD231PS 32(AX), Y8, Y1
+	VFMADD231PS 64(AX), Y8, Y2
+	VFMADD231PS 96(AX), Y8, Y3
+	VFMADD231PS 128(AX), Y8, Y4
+	VFMADD231PS 160(AX), Y8, Y5
+	VFMADD231PS 192(AX), Y8, Y6
+	VFMADD231PS 224(AX), Y8, Y7
+	ADDQ R9, AX
+	ADDQ $4, BX
+	DECQ CX
+	JNZ  widerow
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y1, 32(DI)
+	VMOVUPS Y2, 64(DI)
+	VMOVUPS Y3, 96(DI)
+	VMOVUPS Y4, 128(DI)
+	VMOVUPS Y5, 160(DI)
+	VMOVUPS Y6, 192(DI)
+	VMOVUPS Y7, 224(DI)
+	ADDQ $256, DI
+	ADDQ $256, SI
+	SUBQ $4, R11
+	JMP  wide
+
+narrow:
+	TESTQ R11, R11
+	JZ    done
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	MOVQ SI, AX
+	MOVQ DX, BX
+	MOVQ R10, CX
+
+narrowrow:
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS (AX), Y8, Y0
+	VFMADD231PS 32(AX), Y8, Y1
+	ADDQ R9, AX
+	ADDQ $4, BX
+	DECQ CX
+	JNZ  narrowrow
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y1, 32(DI)
+	ADDQ $64, DI
+	ADDQ $64, SI
+	DECQ R11
+	JMP  narrow
+
+done:
+	VZEROUPPER
+	RET
