@@ -18,7 +18,7 @@ HNSWLIB_VERSION := 0.8.0
 FAISS_VERSION := 1.15.1
 NUMPY_VERSION := 2.3.4
 
-.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-eval bench-ingest lake-readers results clean help
+.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-eval bench-ingest lake-readers results clean help
 
 help: ## Show these commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -67,6 +67,17 @@ $(ANN_PEERS)/ready:
 
 bench-ann: setup $(ANN_PEERS)/ready ## Measure nearest-neighbour search against hnswlib and faiss; QUICK=1: under three minutes. SETS=100k,1m,gowalla,128: only these.
 	@go run ./cmd/benchann -python $(ANN_PEERS)/bin/python $(if $(QUICK),-quick) $(if $(SETS),-sets $(SETS))
+
+IMPLICIT_VERSION := 0.7.3
+ALS_PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/marquee-peers/als-implicit$(IMPLICIT_VERSION)-numpy$(NUMPY_VERSION)
+
+$(ALS_PEERS)/ready:
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	@$(@D)/bin/pip -q install --disable-pip-version-check --only-binary=:all: implicit==$(IMPLICIT_VERSION) numpy==$(NUMPY_VERSION)
+	@touch $@
+
+bench-als: setup $(ALS_PEERS)/ready ## Measure ALS training against implicit; QUICK=1: under three minutes. SETS=gowalla,ml-1m,zipf-1m,zipf-10m: only these.
+	@go build -o bin/benchals ./cmd/benchals && bin/benchals -python $(ALS_PEERS)/bin/python -data $(DATA) $(if $(QUICK),-quick) $(if $(SETS),-sets $(SETS))
 
 # The peers of bench-eval; ranx does not read pandas 3's frames.
 RANX_VERSION := 0.3.21

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"marquee/eval/benchmark"
@@ -19,17 +22,26 @@ type evalTuneCommand struct {
 	Dim    int           `default:"64" help:"Dimension of ALS factors."`
 	Budget time.Duration `default:"20m" help:"Wall-clock time to spend."`
 	Trials int           `help:"Largest number of trials; the budget alone decides when not given."`
+	Try    []string      `sep:"none" help:"Values to try before any other, such as unobserved_weight=0.01,regularization=0.003; may be given several times." placeholder:"NAME=VALUE,…"`
 	Seed   uint64        `default:"1" help:"Decides the validation split and what is tried."`
 	JSON   bool          `help:"Print JSON."`
 }
 
 // Run searches hyper-parameters on a validation cut from the split's train side. The test side is not looked at.
 func (t evalTuneCommand) Run(c *console) error {
+	space := alsSpace()
+	if t.Model == "knn" {
+		space = knnSpace()
+	}
+	first, err := pointsToTry(space, t.Try)
+	if err != nil {
+		return err
+	}
 	data, err := benchmark.Load(t.Format, t.Data)
 	if err != nil {
 		return err
 	}
-	trials, err := tuneModel(c, data, t.Model, t.Dim, tune.Options{Budget: t.Budget, Trials: t.Trials, Seed: t.Seed})
+	trials, err := tuneModel(c, data, t.Model, t.Dim, tune.Options{Budget: t.Budget, Trials: t.Trials, Seed: t.Seed, First: first})
 	if err != nil {
 		return err
 	}
@@ -41,6 +53,35 @@ func (t evalTuneCommand) Run(c *console) error {
 		rows = append(rows, []string{fmt.Sprintf("%.4f", x.Score), fmt.Sprint(x.Round), fmt.Sprint(x.Stopped), fmt.Sprintf("%.1fs", x.Seconds), fmt.Sprint(x.Params)})
 	}
 	return printTable(c.stdout, []string{"ndcg", "round", "stopped", "took", "parameters"}, rows)
+}
+
+// pointsToTry reads points given as name=value,name=value: each names every hyper-parameter of the space.
+func pointsToTry(space tune.Space, points []string) ([]tune.Params, error) {
+	var out []tune.Params
+	for _, point := range points {
+		p := tune.Params{}
+		for part := range strings.SplitSeq(point, ",") {
+			name, text, _ := strings.Cut(part, "=")
+			v, err := strconv.ParseFloat(text, 64)
+			if err != nil || !slices.ContainsFunc(space, func(r tune.Range) bool { return r.Name == name }) {
+				return nil, fmt.Errorf("--try %q: %q is not a hyper-parameter and its value; it takes %s", point, part, spaceNames(space))
+			}
+			p[name] = v
+		}
+		if len(p) != len(space) {
+			return nil, fmt.Errorf("--try %q: give each of %s", point, spaceNames(space))
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func spaceNames(space tune.Space) string {
+	var names []string
+	for _, r := range space {
+		names = append(names, r.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // tuneModel searches on a validation split and returns the trials, best first.

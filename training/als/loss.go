@@ -2,7 +2,9 @@ package als
 
 import (
 	"context"
+	"fmt"
 
+	"marquee/internal/sparse"
 	"marquee/internal/vec"
 	"marquee/training/foldin"
 )
@@ -58,4 +60,27 @@ func regularisation(p foldin.Params, a *side, others int) float64 {
 		sum += p.Reg(a.rows.RowLen(r), others) * norm
 	}
 	return sum
+}
+
+// Loss returns the loss of a factorization of m, wherever its vectors are from: model's Dim, Users, Items and Params are read. Errors
+// about m or the sizes wrap ErrData.
+func Loss(m *sparse.CSR, model *Model, workers int) (float64, error) {
+	if m == nil || len(model.Users) != m.Rows*model.Dim || len(model.Items) != m.Cols*model.Dim {
+		return 0, fmt.Errorf("%w: %d and %d values of dimension %d are no factors of it", ErrData, len(model.Users), len(model.Items), model.Dim)
+	}
+	if err := m.Validate(); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrData, err)
+	}
+	p := model.Params
+	t := &trainer{workers: workers, cfg: Config{
+		Dim: model.Dim, Alpha: p.Alpha, UnobservedWeight: p.Unobserved, Regularization: p.Lambda, RegularizationExponent: p.Nu, ReplaceUnobserved: p.Replace,
+	}}
+	t.users, t.items = newSide(m, model.Dim), newSide(m.Transpose(), model.Dim)
+	for r := range m.Rows {
+		copy(t.users.factors.Row(r), model.Users[r*model.Dim:])
+	}
+	for r := range m.Cols {
+		copy(t.items.factors.Row(r), model.Items[r*model.Dim:])
+	}
+	return t.loss(), nil
 }

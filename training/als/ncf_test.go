@@ -146,31 +146,37 @@ func TestNCFMovieLens1M(t *testing.T) {
 }
 
 func BenchmarkEpoch(b *testing.B) {
-	rng := rand.New(rand.NewPCG(1, 1))
-	const users, titles, n = 6040, 3706, 1_000_000
-	row, col := make([]uint32, n), make([]uint32, n)
-	for i := range n {
-		// Popularity falls off as in MovieLens 1M, where the most watched title has 3,428 of 6,040 users.
-		row[i], col[i] = uint32(rng.IntN(users)), uint32(float64(titles)*rng.Float64()*rng.Float64())
-	}
-	m, err := sparse.FromTriplets(users, titles, row, col, nil, sparse.Max)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, dim := range []int{64, 128} {
-		cfg := DefaultConfig()
-		cfg.Dim, cfg.TrackLoss = dim, false
-		tr, err := newTrainer(m, cfg, Options{})
+	for _, set := range []struct {
+		name             string
+		users, titles, n int
+	}{{"films", 6040, 3706, 1_000_000}, {"check-ins", 30_000, 41_000, 810_000}} {
+		rng := rand.New(rand.NewPCG(1, 1))
+		row, col := make([]uint32, set.n), make([]uint32, set.n)
+		for i := range set.n {
+			// Popularity falls off as in MovieLens 1M, where the most watched title has 3,428 of 6,040 users.
+			row[i], col[i] = uint32(rng.IntN(set.users)), uint32(float64(set.titles)*rng.Float64()*rng.Float64())
+		}
+		m, err := sparse.FromTriplets(set.users, set.titles, row, col, nil, sparse.Max)
 		if err != nil {
 			b.Fatal(err)
 		}
-		b.Run(fmt.Sprintf("d=%d", dim), func(b *testing.B) {
-			for b.Loop() {
-				if err := tr.epoch(context.Background()); err != nil {
+		for _, dim := range []int{64, 128, 256} {
+			for _, solver := range []string{SolverCholesky, SolverCG, SolverBlocks} {
+				cfg := DefaultConfig()
+				cfg.Dim, cfg.TrackLoss, cfg.Solver = dim, false, solver
+				tr, err := newTrainer(m, cfg, Options{})
+				if err != nil {
 					b.Fatal(err)
 				}
+				b.Run(fmt.Sprintf("%s/%s/d=%d", set.name, solver, dim), func(b *testing.B) {
+					for b.Loop() {
+						if err := tr.epoch(context.Background()); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
 			}
-		})
+		}
 	}
 }
 

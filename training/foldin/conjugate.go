@@ -121,8 +121,10 @@ func (s *Rotated) residual(c *conjugate, cols []uint32) {
 	}
 	for lo := 0; lo < len(cols); lo += gatherRows {
 		part := cols[lo:min(lo+gatherRows, len(cols))]
-		rows, score := s.gather(c, part), c.score[:len(part)]
-		vec.Gemv(score, rows, c.x)
+		score := c.score[:len(part)]
+		// Before the copy: this fetches rows ahead of their use. check has seen that every column is in range.
+		vec.GatherDot(score, s.factors.Data[:s.factors.Rows*s.pad], c.x, part)
+		rows := s.gather(c, part)
 		for k, v := range score {
 			score[k] = c.pull[lo+k] - c.weight[lo+k]*v
 		}
