@@ -14,7 +14,7 @@ import (
 
 // load returns the interactions of a set by name.
 func load(dir, name string) (*sparse.CSR, error) {
-	format, folder := "", ""
+	var format, folder string
 	switch name {
 	case "gowalla":
 		format, folder = "lightgcn", "gowalla"

@@ -61,7 +61,8 @@ type Config struct {
 	RegularizationExponent float64 `koanf:"regularization_exponent"`
 	// ReplaceUnobserved selects the form of Hu, Koren and Volinsky 2008, see foldin.Params.
 	ReplaceUnobserved bool `koanf:"replace_unobserved"`
-	// Solver is how a row's normal equations are solved, see the constants.
+	// Solver is how a row's normal equations are solved: auto (by the dimension), cholesky (exactly), cg (CGSteps conjugate-gradient steps)
+	// or blocks (iALS++, 64 coordinates at a time).
 	Solver string `koanf:"solver"`
 	// CGSteps is the number of conjugate-gradient steps a row and half epoch, 1 to 1000; other solvers ignore it.
 	CGSteps int `koanf:"cg_steps"`
