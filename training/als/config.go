@@ -30,8 +30,8 @@ const (
 	SolverBlocks = "blocks"
 )
 
-// autoExact is the largest dimension that SolverAuto solves exactly at: as measured by make bench-als, an exact epoch costs up to here
-// little enough beside one of conjugate gradients that its faster descent wins.
+// autoExact is the largest dimension that SolverAuto solves exactly at. There an exact epoch takes between as long as one of conjugate gradients (rows of
+// few interactions, solved in the dual) and three times as long (rows of some hundred): BenchmarkEpoch. Beyond, the gap opens.
 const autoExact = 256
 
 // solver is the solver in effect. A configuration from before there was a choice has none and means the exact one.

@@ -9,6 +9,9 @@ import (
 // gatherRows is how many of a row's factors are gathered at once. A row of no more is gathered once for all steps.
 const gatherRows = 512
 
+// hotFloats is how many numbers of gathered rows are multiplied from both sides before the next: what stays in the first-level cache.
+const hotFloats = 4096
+
 // conjugate is the working memory of Improve.
 type conjugate struct {
 	diag, precond, x, r, z, p, ap []float32
@@ -106,12 +109,13 @@ func (s *Rotated) shared(c *conjugate, cols []uint32, strength []float32) {
 	}
 }
 
-// gather returns columns lo to hi of the row, packed.
-func (s *Rotated) gather(c *conjugate, cols []uint32) []float32 {
+// gather returns the factors of cols, packed at row at of c.rows.
+func (s *Rotated) gather(c *conjugate, at int, cols []uint32) []float32 {
+	rows := c.rows[at*s.pad : (at+len(cols))*s.pad]
 	for k, col := range cols {
-		copy(c.rows[k*s.pad:(k+1)*s.pad], s.factors.Data[int(col)*s.factors.Stride:])
+		copy(rows[k*s.pad:(k+1)*s.pad], s.factors.Data[int(col)*s.factors.Stride:])
 	}
-	return c.rows[:len(cols)*s.pad]
+	return rows
 }
 
 // residual sets c.r to the right-hand side less the normal matrix times c.x, and leaves the row gathered if it is short.
@@ -119,12 +123,17 @@ func (s *Rotated) residual(c *conjugate, cols []uint32) {
 	for j, v := range c.x {
 		c.r[j] = -c.diag[j] * v
 	}
-	for lo := 0; lo < len(cols); lo += gatherRows {
-		part := cols[lo:min(lo+gatherRows, len(cols))]
+	hot := max(hotFloats/s.pad, 4)
+	for lo := 0; lo < len(cols); lo += hot {
+		part := cols[lo:min(lo+hot, len(cols))]
 		score := c.score[:len(part)]
 		// Before the copy: this fetches rows ahead of their use. check has seen that every column is in range.
 		vec.GatherDot(score, s.factors.Data[:s.factors.Rows*s.pad], c.x, part)
-		rows := s.gather(c, part)
+		at := 0
+		if len(cols) <= gatherRows {
+			at = lo
+		}
+		rows := s.gather(c, at, part)
 		for k, v := range score {
 			score[k] = c.pull[lo+k] - c.weight[lo+k]*v
 		}
@@ -137,11 +146,15 @@ func (s *Rotated) multiply(c *conjugate, cols []uint32) {
 	for j, v := range c.p {
 		c.ap[j] = c.diag[j] * v
 	}
-	for lo := 0; lo < len(cols); lo += gatherRows {
-		part := cols[lo:min(lo+gatherRows, len(cols))]
-		rows, score := c.rows[:len(part)*s.pad], c.score[:len(part)]
-		if len(cols) > gatherRows {
-			s.gather(c, part)
+	hot := max(hotFloats/s.pad, 4)
+	for lo := 0; lo < len(cols); lo += hot {
+		part := cols[lo:min(lo+hot, len(cols))]
+		score := c.score[:len(part)]
+		var rows []float32
+		if len(cols) <= gatherRows {
+			rows = c.rows[lo*s.pad : (lo+len(part))*s.pad]
+		} else {
+			rows = s.gather(c, 0, part)
 		}
 		vec.Gemv(score, rows, c.p)
 		for k := range score {
