@@ -227,7 +227,7 @@ func difference(want, got map[string]bool) (missing, extra int) {
 }
 
 // recorder stands where the warehouse does, so that a test can make it fail at any moment. It keeps what it was given by
-// range, as the table would keep it by insert token.
+// range, once for each content.
 type recorder struct {
 	mu     sync.Mutex
 	ranges map[string]map[string]bool

@@ -3,7 +3,6 @@ package rebuild
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -91,7 +90,6 @@ type blockWriter struct {
 	job     *job
 	task    task
 	batch   *sink.Batch
-	block   int
 	written func(rows int)
 }
 
@@ -114,21 +112,15 @@ func (w *blockWriter) run(ctx context.Context, set *events.Set) error {
 	return w.flush(ctx)
 }
 
-// flush inserts what is gathered. The block's name is its token: one that was answered too late is not there twice.
+// flush inserts what is gathered.
 func (w *blockWriter) flush(ctx context.Context) error {
 	n := w.batch.Len()
 	if n == 0 {
 		return nil
 	}
-	var name strings.Builder
-	for _, f := range w.task.files {
-		name.WriteString(f.SHA256[:16])
-	}
-	token := fmt.Sprintf("rebuild/%s/%s/%d", w.job.shadow.ID(), name.String(), w.block)
-	if err := w.job.sink.Insert(ctx, w.job.shadow.Name(), token, w.batch); err != nil {
+	if err := w.job.sink.Insert(ctx, w.job.shadow.Name(), w.batch); err != nil {
 		return err
 	}
-	w.block++
 	w.batch.Reset()
 	w.written(n)
 	return nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/google/uuid"
 
 	"marquee/ingest/ledger"
 )
@@ -25,26 +26,25 @@ type Warehouse struct {
 // NewWarehouse makes the sink over an open connection, whose migrations have run.
 func NewWarehouse(conn driver.Conn) *Warehouse { return &Warehouse{conn: conn} }
 
-// Write inserts a range as one block. The range's name is the insert's deduplication token, so a block that arrived
-// before its answer got lost is not inserted twice while the warehouse remembers it; after that the events view, which
-// counts each event_id once, still sees no difference.
+// Write inserts a range as one block. One that arrived before its answer got lost is inserted again: the events view counts each
+// event_id once, and merges leave one row of it.
 func (w *Warehouse) Write(ctx context.Context, r ledger.Range, b *Batch) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	if err := w.Insert(ctx, "events_raw", r.String(), b); err != nil {
+	if err := w.Insert(ctx, "events_raw", b); err != nil {
 		return fmt.Errorf("range %s: %w", r, err)
 	}
 	return nil
 }
 
-// Insert puts the batch as one block into a table of events_raw's shape. A block under a token that the table remembers
-// is there already and is left out.
-func (w *Warehouse) Insert(ctx context.Context, table, token string, b *Batch) error {
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
-		"insert_deduplicate":         1,
-		"insert_deduplication_token": token,
-	}))
+// Insert puts the batch as one block into a table of events_raw's shape.
+//
+// The warehouse must not leave a block out because it remembers it: a MergeTree notes a block in its deduplication log before
+// the block's part is in place, so that one killed in between remembers what it does not have. So each insert has a token of its own;
+// the settings that switch the memory off differ from version to version.
+func (w *Warehouse) Insert(ctx context.Context, table string, b *Batch) error {
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"insert_deduplication_token": uuid.NewString()}))
 	insert, err := w.conn.PrepareBatch(ctx, "INSERT INTO "+table+" ("+columns+")")
 	if err != nil {
 		return fmt.Errorf("prepare the insert into %s: %w", table, err)
