@@ -18,7 +18,7 @@ import (
 type evalOfflineCommand struct {
 	AsOf    asOf     `help:"An RFC 3339 instant, or max-event for the time of the last event; the wall clock when not given." placeholder:"T"`
 	Cut     float64  `default:"0.9" help:"Share of the events, in order of time, that come before the cut."`
-	Models  []string `name:"model" default:"random,popular,popular_decayed,knn,als" help:"Models to measure." placeholder:"NAME"`
+	Models  []string `name:"model" default:"random,popular,popular_decayed,knn,userknn,als" help:"Models to measure." placeholder:"NAME"`
 	Format  string   `default:"text" enum:"text,markdown,latex" help:"Table format: text, markdown or latex."`
 	Slice   []string `help:"Take the metrics within groups as well: history, popularity, age (titles by their first event before the cut), profile:COLUMN (a column of events, what the profile has most) or title:COLUMN." placeholder:"NAME"`
 	PerUser string   `help:"Write the results user by user to this Parquet file." placeholder:"FILE"`
@@ -139,13 +139,14 @@ func (o evalOfflineCommand) models(e *engines) ([]offlineModel, error) {
 		}},
 		{"popular_decayed", fitDecayed},
 		{"knn", plain(benchmark.Model{Fit: fitNeighbours(knn.DefaultConfig())})},
+		{"userknn", plain(benchmark.Model{Fit: fitUsers(knn.DefaultUserConfig())})},
 		{"als", plain(benchmark.Model{Fit: fitALS(e.settings.Training.ALS)})},
 	}
 	var out []offlineModel
 	for _, name := range o.Models {
 		i := slices.IndexFunc(known, func(m offlineModel) bool { return m.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("there is no model %q; there are random, popular, popular_decayed, knn and als", name)
+			return nil, fmt.Errorf("there is no model %q; there are random, popular, popular_decayed, knn, userknn and als", name)
 		}
 		out = append(out, known[i])
 	}

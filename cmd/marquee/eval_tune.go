@@ -18,7 +18,7 @@ import (
 type evalTuneCommand struct {
 	Format string        `required:"" enum:"lightgcn,ncf,sasrec" help:"Layout of the split: lightgcn, ncf or sasrec."`
 	Data   string        `required:"" type:"existingdir" help:"Folder of the split." placeholder:"DIR"`
-	Model  string        `required:"" enum:"als,knn" help:"als or knn."`
+	Model  string        `required:"" enum:"als,knn,userknn" help:"als, knn or userknn."`
 	Dim    int           `default:"64" help:"Dimension of ALS factors."`
 	Budget time.Duration `default:"20m" help:"Wall-clock time to spend."`
 	Trials int           `help:"Largest number of trials; the budget alone decides when not given."`
@@ -30,7 +30,7 @@ type evalTuneCommand struct {
 // Run searches hyper-parameters on a validation cut from the split's train side. The test side is not looked at.
 func (t evalTuneCommand) Run(c *console) error {
 	space := alsSpace()
-	if t.Model == "knn" {
+	if t.Model != "als" {
 		space = knnSpace()
 	}
 	first, err := pointsToTry(space, t.Try)
@@ -96,8 +96,11 @@ func tuneModel(c *console, data *benchmark.Benchmark, model string, dim int, o t
 			fmt.Fprintf(c.stderr, "ndcg %.4f with %v, round %d (%.1fs)\n", x.Score, x.Params, x.Round, x.Seconds)
 		}
 	}
-	if model == "knn" {
-		return tune.Search(c.ctx, knnSpace(), tuneKNN(v), o)
+	switch model {
+	case "knn":
+		return tune.Search(c.ctx, knnSpace(), tuneNeighbours(v, fitNeighbours), o)
+	case "userknn":
+		return tune.Search(c.ctx, knnSpace(), tuneNeighbours(v, fitUsers), o)
 	}
 	return tune.Search(c.ctx, alsSpace(), tuneALS(v, dim), o)
 }
@@ -155,9 +158,9 @@ func knnParams(p tune.Params) knn.Config {
 	return knn.Config{Neighbours: int(p["neighbours"]), Shrinkage: p["shrinkage"], Asymmetry: p["asymmetry"], Activity: p["activity"]}
 }
 
-func tuneKNN(v *benchmark.Benchmark) tune.Objective {
+func tuneNeighbours(v *benchmark.Benchmark, fit func(knn.Config) fitter) tune.Objective {
 	return func(ctx context.Context, p tune.Params, report tune.Report) error {
-		s, err := fitNeighbours(knnParams(p))(ctx, v, 0)
+		s, err := fit(knnParams(p))(ctx, v, 0)
 		if err != nil {
 			return err
 		}

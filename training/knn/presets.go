@@ -10,3 +10,6 @@ func Presets() map[string]Config {
 		"check-ins": {Neighbours: 614, Shrinkage: 1.04, Asymmetry: 0.598, Activity: 0.455},
 	}
 }
+
+// UserPresets are Presets of user-kNN.
+func UserPresets() map[string]Config { return map[string]Config{} }
