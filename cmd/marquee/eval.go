@@ -17,10 +17,11 @@ type evalCommands struct {
 type evalBenchmarkCommand struct {
 	Format      string   `required:"" enum:"lightgcn,ncf,sasrec" help:"Layout of the split: lightgcn, ncf or sasrec."`
 	Data        string   `required:"" type:"existingdir" help:"Folder of the split." placeholder:"DIR"`
-	Model       string   `required:"" help:"random, popular, knn, userknn or als." placeholder:"NAME"`
+	Model       string   `required:"" help:"random, popular, knn, userknn, ease or als." placeholder:"NAME"`
 	Preset      string   `default:"default" help:"Hyper-parameters: default, or one of the model's presets." placeholder:"NAME"`
 	Seeds       int      `default:"1" help:"Measure under so many seeds, from 1." placeholder:"N"`
 	Ties        string   `default:"worst" enum:"worst,expected,best" help:"Where relevant titles stand among equal scores: worst, expected or best."`
+	Memory      float64  `default:"4" help:"GiB that a model's own matrix may take; ease needs 4 bytes for each pair of titles." placeholder:"GIB"`
 	NoBaselines bool     `help:"Leave out popularity and item-kNN, which are measured beside every model."`
 	Slice       []string `help:"Take the metrics within groups as well: history (users by titles known of them) or popularity (titles)." placeholder:"NAME"`
 	Table       string   `default:"text" enum:"text,markdown,latex" help:"Table format: text, markdown or latex."`
@@ -33,7 +34,10 @@ func (b evalBenchmarkCommand) Run(c *console) error {
 	if b.Seeds < 1 {
 		return fmt.Errorf("--seeds must be 1 or more, is %d", b.Seeds)
 	}
-	model, err := benchmarkModel(b.Model, b.Preset)
+	if !(b.Memory > 0 && b.Memory < 1<<20) {
+		return fmt.Errorf("--memory must be above 0 GiB, is %g", b.Memory)
+	}
+	model, err := benchmarkModel(b.Model, b.Preset, gibibytes(b.Memory))
 	if err != nil {
 		return err
 	}
@@ -54,7 +58,7 @@ func (b evalBenchmarkCommand) Run(c *console) error {
 	}
 	if !b.NoBaselines {
 		for _, name := range []string{"popular", "knn"} {
-			base, err := benchmarkModel(name, "default")
+			base, err := benchmarkModel(name, "default", 0)
 			if err != nil {
 				return err
 			}
@@ -81,3 +85,6 @@ func (b evalBenchmarkCommand) Run(c *console) error {
 	measured, k := slices.Concat(report.Results, report.Baselines), data.Cutoffs[len(data.Cutoffs)/2]
 	return printTables(c, b.Table, benchmarkTable(report, data.Cutoffs), listTable(measured, k), groupTable(measured, middle(k)))
 }
+
+// gibibytes is so many GiB in bytes.
+func gibibytes(n float64) int64 { return int64(n * (1 << 30)) }

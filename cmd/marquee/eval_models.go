@@ -12,12 +12,13 @@ import (
 	"marquee/eval/metric/judge"
 	"marquee/internal/sparse"
 	"marquee/training/als"
+	"marquee/training/ease"
 	"marquee/training/foldin"
 	"marquee/training/knn"
 )
 
-// benchmarkModel is the model of that name with a preset's hyper-parameters.
-func benchmarkModel(name, preset string) (benchmark.Model, error) {
+// benchmarkModel is the model of that name with a preset's hyper-parameters. A model with a dense matrix may take memory bytes.
+func benchmarkModel(name, preset string, memory int64) (benchmark.Model, error) {
 	m := benchmark.Model{Name: name}
 	fits := map[string]fitter{}
 	switch name {
@@ -35,13 +36,17 @@ func benchmarkModel(name, preset string) (benchmark.Model, error) {
 		for p, cfg := range knn.UserPresets() {
 			fits[p] = fitUsers(cfg)
 		}
+	case "ease":
+		for p, l2 := range ease.Presets() {
+			fits[p] = fitEASE(ease.Config{L2: l2, MemoryLimit: memory})
+		}
 	case "als":
 		m.Seeded, fits["default"] = true, fitALS(als.DefaultConfig())
 		for p, cfg := range als.Presets() {
 			fits[p] = fitALS(cfg)
 		}
 	default:
-		return m, fmt.Errorf("there is no model %q; there are random, popular, knn, userknn and als", name)
+		return m, fmt.Errorf("there is no model %q; there are random, popular, knn, userknn, ease and als", name)
 	}
 	if m.Fit = fits[preset]; m.Fit == nil {
 		return m, fmt.Errorf("there is no preset %q of %s; there are %s", preset, name, strings.Join(slices.Sorted(maps.Keys(fits)), ", "))
@@ -92,6 +97,19 @@ func fitUsers(cfg knn.Config) fitter {
 		return judge.Func(func(user uint32, scores []float32) error {
 			cols, vals := b.Holdout.Train.Row(int(user))
 			return m.Score(int(user), cols, vals, scores)
+		}), nil
+	}
+}
+
+func fitEASE(cfg ease.Config) fitter {
+	return func(ctx context.Context, b *benchmark.Benchmark, _ uint64) (judge.Scorer, error) {
+		m, err := ease.Train(ctx, b.Fit, cfg, ease.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return judge.Func(func(user uint32, scores []float32) error {
+			cols, vals := b.Holdout.Train.Row(int(user))
+			return m.Score(cols, vals, scores)
 		}), nil
 	}
 }

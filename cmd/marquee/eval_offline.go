@@ -11,6 +11,7 @@ import (
 	"marquee/eval/metric"
 	"marquee/eval/metric/judge"
 	"marquee/training/dataset"
+	"marquee/training/ease"
 	"marquee/training/knn"
 	"marquee/training/nightly"
 )
@@ -140,13 +141,14 @@ func (o evalOfflineCommand) models(e *engines) ([]offlineModel, error) {
 		{"popular_decayed", fitDecayed},
 		{"knn", plain(benchmark.Model{Fit: fitNeighbours(knn.DefaultConfig())})},
 		{"userknn", plain(benchmark.Model{Fit: fitUsers(knn.DefaultUserConfig())})},
+		{"ease", plain(benchmark.Model{Fit: fitEASE(ease.DefaultConfig())})},
 		{"als", plain(benchmark.Model{Fit: fitALS(e.settings.Training.ALS)})},
 	}
 	var out []offlineModel
 	for _, name := range o.Models {
 		i := slices.IndexFunc(known, func(m offlineModel) bool { return m.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("there is no model %q; there are random, popular, popular_decayed, knn, userknn and als", name)
+			return nil, fmt.Errorf("there is no model %q; there are random, popular, popular_decayed, knn, userknn, ease and als", name)
 		}
 		out = append(out, known[i])
 	}

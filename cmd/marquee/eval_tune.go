@@ -12,13 +12,15 @@ import (
 	"marquee/eval/metric/judge"
 	"marquee/eval/tune"
 	"marquee/training/als"
+	"marquee/training/ease"
 	"marquee/training/knn"
 )
 
 type evalTuneCommand struct {
 	Format string        `required:"" enum:"lightgcn,ncf,sasrec" help:"Layout of the split: lightgcn, ncf or sasrec."`
 	Data   string        `required:"" type:"existingdir" help:"Folder of the split." placeholder:"DIR"`
-	Model  string        `required:"" enum:"als,knn,userknn" help:"als, knn or userknn."`
+	Model  string        `required:"" enum:"als,ease,knn,userknn" help:"als, ease, knn or userknn."`
+	Memory float64       `default:"4" help:"GiB that the matrix of ease may take." placeholder:"GIB"`
 	Dim    int           `default:"64" help:"Dimension of ALS factors."`
 	Budget time.Duration `default:"20m" help:"Wall-clock time to spend."`
 	Trials int           `help:"Largest number of trials; the budget alone decides when not given."`
@@ -29,11 +31,7 @@ type evalTuneCommand struct {
 
 // Run searches hyper-parameters on a validation cut from the split's train side. The test side is not looked at.
 func (t evalTuneCommand) Run(c *console) error {
-	space := alsSpace()
-	if t.Model != "als" {
-		space = knnSpace()
-	}
-	first, err := pointsToTry(space, t.Try)
+	first, err := pointsToTry(spaceOf(t.Model), t.Try)
 	if err != nil {
 		return err
 	}
@@ -41,7 +39,7 @@ func (t evalTuneCommand) Run(c *console) error {
 	if err != nil {
 		return err
 	}
-	trials, err := tuneModel(c, data, t.Model, t.Dim, tune.Options{Budget: t.Budget, Trials: t.Trials, Seed: t.Seed, First: first})
+	trials, err := tuneModel(c, data, t, tune.Options{Budget: t.Budget, Trials: t.Trials, Seed: t.Seed, First: first})
 	if err != nil {
 		return err
 	}
@@ -85,7 +83,7 @@ func spaceNames(space tune.Space) string {
 }
 
 // tuneModel searches on a validation split and returns the trials, best first.
-func tuneModel(c *console, data *benchmark.Benchmark, model string, dim int, o tune.Options) ([]tune.Trial, error) {
+func tuneModel(c *console, data *benchmark.Benchmark, t evalTuneCommand, o tune.Options) ([]tune.Trial, error) {
 	v, err := data.Validation(o.Seed)
 	if err != nil {
 		return nil, err
@@ -96,13 +94,29 @@ func tuneModel(c *console, data *benchmark.Benchmark, model string, dim int, o t
 			fmt.Fprintf(c.stderr, "ndcg %.4f with %v, round %d (%.1fs)\n", x.Score, x.Params, x.Round, x.Seconds)
 		}
 	}
-	switch model {
+	objective := tuneALS(v, t.Dim)
+	switch t.Model {
+	case "ease":
+		objective = tuneOnce(v, func(p tune.Params) fitter {
+			return fitEASE(ease.Config{L2: p["l2"], MemoryLimit: gibibytes(t.Memory)})
+		})
 	case "knn":
-		return tune.Search(c.ctx, knnSpace(), tuneNeighbours(v, fitNeighbours), o)
+		objective = tuneOnce(v, func(p tune.Params) fitter { return fitNeighbours(knnParams(p)) })
 	case "userknn":
-		return tune.Search(c.ctx, knnSpace(), tuneNeighbours(v, fitUsers), o)
+		objective = tuneOnce(v, func(p tune.Params) fitter { return fitUsers(knnParams(p)) })
 	}
-	return tune.Search(c.ctx, alsSpace(), tuneALS(v, dim), o)
+	return tune.Search(c.ctx, spaceOf(t.Model), objective, o)
+}
+
+// spaceOf is what is searched of a model.
+func spaceOf(model string) tune.Space {
+	switch model {
+	case "ease":
+		return tune.Space{{Name: "l2", Low: 1, High: 5000, Log: true}}
+	case "als":
+		return alsSpace()
+	}
+	return knnSpace()
 }
 
 // alsSpace covers catalogues of a thousand titles to a million: the weight of what was not watched falls with their number.
@@ -158,9 +172,10 @@ func knnParams(p tune.Params) knn.Config {
 	return knn.Config{Neighbours: int(p["neighbours"]), Shrinkage: p["shrinkage"], Asymmetry: p["asymmetry"], Activity: p["activity"]}
 }
 
-func tuneNeighbours(v *benchmark.Benchmark, fit func(knn.Config) fitter) tune.Objective {
+// tuneOnce tries a model that is trained in one go.
+func tuneOnce(v *benchmark.Benchmark, fit func(tune.Params) fitter) tune.Objective {
 	return func(ctx context.Context, p tune.Params, report tune.Report) error {
-		s, err := fit(knnParams(p))(ctx, v, 0)
+		s, err := fit(p)(ctx, v, 0)
 		if err != nil {
 			return err
 		}
