@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"marquee/eval/benchmark"
 	"marquee/eval/metric"
@@ -15,18 +16,19 @@ type evalCommands struct {
 }
 
 type evalBenchmarkCommand struct {
-	Format      string   `required:"" enum:"lightgcn,ncf,sasrec" help:"Layout of the split: lightgcn, ncf or sasrec."`
-	Data        string   `required:"" type:"existingdir" help:"Folder of the split." placeholder:"DIR"`
-	Model       string   `required:"" help:"random, popular, knn, userknn, ease or als." placeholder:"NAME"`
-	Preset      string   `default:"default" help:"Hyper-parameters: default, or one of the model's presets." placeholder:"NAME"`
-	Seeds       int      `default:"1" help:"Measure under so many seeds, from 1." placeholder:"N"`
-	Ties        string   `default:"worst" enum:"worst,expected,best" help:"Where relevant titles stand among equal scores: worst, expected or best."`
-	Memory      float64  `default:"4" help:"GiB that a model's own matrix may take; ease needs 4 bytes for each pair of titles." placeholder:"GIB"`
-	NoBaselines bool     `help:"Leave out popularity and item-kNN, which are measured beside every model."`
-	Slice       []string `help:"Take the metrics within groups as well: history (users by titles known of them) or popularity (titles)." placeholder:"NAME"`
-	Table       string   `default:"text" enum:"text,markdown,latex" help:"Table format: text, markdown or latex."`
-	PerUser     string   `help:"Write the results user by user to this Parquet file." placeholder:"FILE"`
-	JSON        string   `help:"Write the result as JSON to this file; - for standard output." placeholder:"OUT"`
+	Format      string        `required:"" enum:"lightgcn,ncf,sasrec" help:"Layout of the split: lightgcn, ncf or sasrec."`
+	Data        string        `required:"" type:"existingdir" help:"Folder of the split." placeholder:"DIR"`
+	Model       string        `required:"" help:"random, popular, knn, userknn, ease or als." placeholder:"NAME"`
+	Preset      string        `default:"default" help:"Hyper-parameters: default, one of the model's presets, or auto, which searches them on a validation cut from the train side." placeholder:"NAME"`
+	Budget      time.Duration `default:"20m" help:"Wall-clock time that auto may take, the last training included."`
+	Seeds       int           `default:"1" help:"Measure under so many seeds, from 1." placeholder:"N"`
+	Ties        string        `default:"worst" enum:"worst,expected,best" help:"Where relevant titles stand among equal scores: worst, expected or best."`
+	Memory      float64       `default:"4" help:"GiB that a model's own matrix may take; ease needs 4 bytes for each pair of titles." placeholder:"GIB"`
+	NoBaselines bool          `help:"Leave out popularity and item-kNN, which are measured beside every model."`
+	Slice       []string      `help:"Take the metrics within groups as well: history (users by titles known of them) or popularity (titles)." placeholder:"NAME"`
+	Table       string        `default:"text" enum:"text,markdown,latex" help:"Table format: text, markdown or latex."`
+	PerUser     string        `help:"Write the results user by user to this Parquet file." placeholder:"FILE"`
+	JSON        string        `help:"Write the result as JSON to this file; - for standard output." placeholder:"OUT"`
 }
 
 // Run fits the model to the split's train side and measures it.
@@ -37,13 +39,22 @@ func (b evalBenchmarkCommand) Run(c *console) error {
 	if !(b.Memory > 0 && b.Memory < 1<<20) {
 		return fmt.Errorf("--memory must be above 0 GiB, is %g", b.Memory)
 	}
-	model, err := benchmarkModel(b.Model, b.Preset, gibibytes(b.Memory))
-	if err != nil {
-		return err
+	var model benchmark.Model
+	var err error
+	if b.Preset != "auto" {
+		if model, err = benchmarkModel(b.Model, b.Preset, gibibytes(b.Memory)); err != nil {
+			return err
+		}
 	}
 	data, err := benchmark.Load(b.Format, b.Data)
 	if err != nil {
 		return err
+	}
+	var chosen map[string]float64
+	if b.Preset == "auto" {
+		if model, chosen, err = b.searched(c, data); err != nil {
+			return err
+		}
 	}
 	opts := benchmark.Options{
 		Ties:      map[string]metric.Ties{"worst": metric.Worst, "expected": metric.Expected, "best": metric.Best}[b.Ties],
@@ -69,6 +80,7 @@ func (b evalBenchmarkCommand) Run(c *console) error {
 	if err != nil {
 		return err
 	}
+	report.Hyperparameters = chosen
 	if b.PerUser != "" {
 		if err := writePerUser(b.PerUser, slices.Concat(report.Results, report.Baselines), nil); err != nil {
 			return err

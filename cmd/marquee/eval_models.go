@@ -49,7 +49,12 @@ func benchmarkModel(name, preset string, memory int64) (benchmark.Model, error) 
 		return m, fmt.Errorf("there is no model %q; there are random, popular, knn, userknn, ease and als", name)
 	}
 	if m.Fit = fits[preset]; m.Fit == nil {
-		return m, fmt.Errorf("there is no preset %q of %s; there are %s", preset, name, strings.Join(slices.Sorted(maps.Keys(fits)), ", "))
+		names := slices.Collect(maps.Keys(fits))
+		if slices.Contains(searchedModels(), name) {
+			names = append(names, "auto")
+		}
+		slices.Sort(names)
+		return m, fmt.Errorf("there is no preset %q of %s; there are %s", preset, name, strings.Join(names, ", "))
 	}
 	return m, nil
 }

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +25,8 @@ type evalTuneCommand struct {
 	Data   string        `required:"" type:"existingdir" help:"Folder of the split." placeholder:"DIR"`
 	Model  string        `required:"" enum:"als,ease,knn,userknn" help:"als, ease, knn or userknn."`
 	Memory float64       `default:"4" help:"GiB that the matrix of ease may take." placeholder:"GIB"`
-	Dim    int           `default:"64" help:"Dimension of ALS factors."`
+	Preset string        `default:"auto" enum:"auto" help:"What is searched: auto, everything the model has."`
+	Dim    int           `help:"Dimension of ALS factors; searched as well when not given."`
 	Budget time.Duration `default:"20m" help:"Wall-clock time to spend."`
 	Trials int           `help:"Largest number of trials; the budget alone decides when not given."`
 	Try    []string      `sep:"none" help:"Values to try before any other, such as unobserved_weight=0.01,regularization=0.003; may be given several times." placeholder:"NAME=VALUE,…"`
@@ -39,18 +44,31 @@ func (t evalTuneCommand) Run(c *console) error {
 	if err != nil {
 		return err
 	}
-	trials, err := tuneModel(c, data, t, tune.Options{Budget: t.Budget, Trials: t.Trials, Seed: t.Seed, First: first})
-	if err != nil {
+	if t.Budget <= 0 && t.Trials <= 0 {
+		return errors.New("--budget must be above 0 where --trials is not given")
+	}
+	trials, err := t.search(c, data, tune.Options{Budget: t.Budget, Trials: t.Trials, Seed: t.Seed, First: first})
+	if len(trials) == 0 {
 		return err
 	}
+	// What was found until an interruption is shown before that is said.
 	if t.JSON {
-		return printJSON(c.stdout, trials)
+		return errors.Join(printJSON(c.stdout, trials), err)
 	}
 	var rows [][]string
 	for _, x := range trials[:min(len(trials), 10)] {
-		rows = append(rows, []string{fmt.Sprintf("%.4f", x.Score), fmt.Sprint(x.Round), fmt.Sprint(x.Stopped), fmt.Sprintf("%.1fs", x.Seconds), fmt.Sprint(x.Params)})
+		rows = append(rows, []string{fmt.Sprintf("%.4f", x.Score), fmt.Sprint(x.Round), fmt.Sprint(x.Stopped), fmt.Sprintf("%.1fs", x.Seconds), paramText(x.Params)})
 	}
-	return printTable(c.stdout, []string{"ndcg", "round", "stopped", "took", "parameters"}, rows)
+	return errors.Join(printTable(c.stdout, []string{"ndcg", "round", "stopped", "took", "parameters"}, rows), err)
+}
+
+// paramText writes parameters as --try takes them.
+func paramText(p tune.Params) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(p)) {
+		parts = append(parts, fmt.Sprintf("%s=%.4g", name, p[name]))
+	}
+	return strings.Join(parts, ",")
 }
 
 // pointsToTry reads points given as name=value,name=value: each names every hyper-parameter of the space.
@@ -82,30 +100,69 @@ func spaceNames(space tune.Space) string {
 	return strings.Join(names, ", ")
 }
 
-// tuneModel searches on a validation split and returns the trials, best first.
-func tuneModel(c *console, data *benchmark.Benchmark, t evalTuneCommand, o tune.Options) ([]tune.Trial, error) {
-	v, err := data.Validation(o.Seed)
+// search tries on a validation split and returns the trials, best first; with an error, those made before it.
+func (t evalTuneCommand) search(c *console, data *benchmark.Benchmark, o tune.Options) ([]tune.Trial, error) {
+	v, err := data.Validation(t.Seed)
 	if err != nil {
 		return nil, err
 	}
-	best := 0.0
+	thin(v, judgedInTrials)
+	best := math.Inf(-1)
 	o.Done = func(x tune.Trial) {
 		if best = max(best, x.Score); x.Score == best {
-			fmt.Fprintf(c.stderr, "ndcg %.4f with %v, round %d (%.1fs)\n", x.Score, x.Params, x.Round, x.Seconds)
+			fmt.Fprintf(c.stderr, "ndcg %.4f with %s, round %d (%.1fs)\n", x.Score, paramText(x.Params), x.Round, x.Seconds)
 		}
 	}
-	objective := tuneALS(v, t.Dim)
-	switch t.Model {
-	case "ease":
-		objective = tuneOnce(v, func(p tune.Params) fitter {
-			return fitEASE(ease.Config{L2: p["l2"], MemoryLimit: gibibytes(t.Memory)})
-		})
-	case "knn":
-		objective = tuneOnce(v, func(p tune.Params) fitter { return fitNeighbours(knnParams(p)) })
-	case "userknn":
-		objective = tuneOnce(v, func(p tune.Params) fitter { return fitUsers(knnParams(p)) })
+	switch {
+	case t.Model == "als" && t.Dim == 0:
+		return tune.Climb(c.ctx, alsSpace(), dimensions(v), tuneALS(v, 0), o)
+	case t.Model == "als":
+		return tune.Search(c.ctx, alsSpace(), tuneALS(v, t.Dim), o)
 	}
-	return tune.Search(c.ctx, spaceOf(t.Model), objective, o)
+	return tune.Search(c.ctx, spaceOf(t.Model), tuneOnce(v, func(p tune.Params) fitter {
+		return fitterOf(t.Model, p, gibibytes(t.Memory))
+	}), o)
+}
+
+// judgedInTrials bounds the users that a trial is judged by.
+const judgedInTrials = 6000
+
+// thin leaves about n users to judge by, evenly spread.
+func thin(b *benchmark.Benchmark, n int) {
+	h := b.Holdout
+	every := (len(h.Users) + n - 1) / n
+	if every < 2 {
+		return
+	}
+	kept := *h
+	kept.Users, kept.Relevant, kept.Candidates = nil, nil, nil
+	for i := 0; i < len(h.Users); i += every {
+		kept.Users, kept.Relevant = append(kept.Users, h.Users[i]), append(kept.Relevant, h.Relevant[i])
+		if h.Candidates != nil {
+			kept.Candidates = append(kept.Candidates, h.Candidates[i])
+		}
+	}
+	b.Holdout = &kept
+}
+
+// dimensions double until they exceed what the data could fill.
+func dimensions(b *benchmark.Benchmark) tune.Ladder {
+	l := tune.Ladder{Name: "dim", Values: []float64{64}}
+	for d := 128; d <= 1024 && d <= min(b.Fit.Rows, b.Fit.Cols); d *= 2 {
+		l.Values = append(l.Values, float64(d))
+	}
+	return l
+}
+
+// fitterOf is a model that is trained in one go, with parameters of its space.
+func fitterOf(model string, p tune.Params, memory int64) fitter {
+	switch model {
+	case "ease":
+		return fitEASE(ease.Config{L2: p["l2"], MemoryLimit: memory})
+	case "userknn":
+		return fitUsers(knnParams(p))
+	}
+	return fitNeighbours(knnParams(p))
 }
 
 // spaceOf is what is searched of a model.
@@ -127,16 +184,19 @@ func alsSpace() tune.Space {
 // alsParams sets what alsSpace searches.
 func alsParams(cfg als.Config, p tune.Params) als.Config {
 	cfg.UnobservedWeight, cfg.Regularization, cfg.TrackLoss = p["unobserved_weight"], p["regularization"], false
+	// The exact solver needs the fewest epochs, and sparse rows cost it little at any dimension.
+	cfg.Solver = als.SolverCholesky
 	return cfg
 }
 
 // tuneRounds is how many epochs a trial may take; the search stops most of them long before.
 const tuneRounds = 24
 
+// tuneALS tries factors of the dimension, or where that is 0 of the parameter dim.
 func tuneALS(v *benchmark.Benchmark, dim int) tune.Objective {
 	return func(ctx context.Context, p tune.Params, report tune.Report) error {
 		cfg := alsParams(als.DefaultConfig(), p)
-		cfg.Dim, cfg.Epochs = dim, tuneRounds
+		cfg.Dim, cfg.Epochs = cmp.Or(dim, int(p["dim"])), tuneRounds
 		_, err := als.Train(ctx, v.Fit, cfg, als.Options{Check: func(epoch int, model func() (*als.Model, error)) (bool, error) {
 			if epoch%2 == 1 {
 				return true, nil

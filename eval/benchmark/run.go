@@ -35,18 +35,20 @@ type Measured struct {
 
 // Report is what was measured on one split.
 type Report struct {
-	Protocol    string             `json:"protocol"`
-	SplitHash   string             `json:"split_hash"`
-	Fingerprint judge.Fingerprint  `json:"fingerprint"`
-	Users       int                `json:"users"`
-	Titles      int                `json:"titles"`
-	Train       int                `json:"train_interactions"`
-	Notes       []string           `json:"notes,omitempty"`
-	Results     []Measured         `json:"results"`
-	Mean        map[string]float64 `json:"mean"`
-	Std         map[string]float64 `json:"std"` // over seeds, n-1 in the denominator; 0 for one
-	Baselines   []Measured         `json:"baselines,omitempty"`
-	Comparisons []Comparison       `json:"comparisons,omitempty"`
+	Protocol    string            `json:"protocol"`
+	SplitHash   string            `json:"split_hash"`
+	Fingerprint judge.Fingerprint `json:"fingerprint"`
+	Users       int               `json:"users"`
+	Titles      int               `json:"titles"`
+	Train       int               `json:"train_interactions"`
+	Notes       []string          `json:"notes,omitempty"`
+	// Hyperparameters are those of the model, where they were searched for this report.
+	Hyperparameters map[string]float64 `json:"hyperparameters,omitempty"`
+	Results         []Measured         `json:"results"`
+	Mean            map[string]float64 `json:"mean"`
+	Std             map[string]float64 `json:"std"` // over seeds, n-1 in the denominator; 0 for one
+	Baselines       []Measured         `json:"baselines,omitempty"`
+	Comparisons     []Comparison       `json:"comparisons,omitempty"`
 }
 
 // Comparison is the model under its first seed beside a baseline, user by user.

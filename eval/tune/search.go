@@ -104,6 +104,8 @@ type Options struct {
 	Seed   uint64
 	// First are tried before anything else, such as the defaults.
 	First []Params
+	// Reserve is how many times as long as a trial Climb leaves of the budget, for a last training with what was found.
+	Reserve float64
 	// Done, where set, is told of each trial.
 	Done func(Trial)
 }
@@ -114,6 +116,7 @@ const patience = 2
 // Search tries parameters until the budget is spent and returns the trials, best first. The first are those given, then points
 // spread evenly (Halton 1960, shifted by the seed), and every other one after the eighth is near the best. A trial is
 // stopped once its score falls below the median of earlier trials at the same round (Golovin et al., Google Vizier, 2017).
+// With an error, such as that of a cancelled context, come the trials made until then.
 func Search(ctx context.Context, s Space, f Objective, o Options) ([]Trial, error) {
 	if err := s.Validate(); err != nil {
 		return nil, fmt.Errorf("search: %w", err)
@@ -130,7 +133,7 @@ func Search(ctx context.Context, s Space, f Objective, o Options) ([]Trial, erro
 	g := newGenerator(s, o)
 	var trials []Trial
 	for len(trials) == 0 || (o.Trials <= 0 || len(trials) < o.Trials) && (o.Budget <= 0 || time.Since(start) < o.Budget) {
-		t, err := try(ctx, f, g.next(trials), trials)
+		t, err := try(ctx, f, g.next(trials), func(score float64, round int) bool { return behind(score, round, trials) })
 		if err != nil && errors.Is(context.Cause(ctx), errOver) {
 			err = nil // The trial keeps what it reported.
 			if len(t.curve) == 0 {
@@ -138,7 +141,7 @@ func Search(ctx context.Context, s Space, f Objective, o Options) ([]Trial, erro
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("search: try %v: %w", t.Params, err)
+			return best(trials), fmt.Errorf("search: try %v: %w", t.Params, err)
 		}
 		trials = append(trials, t)
 		if o.Done != nil {
@@ -148,13 +151,19 @@ func Search(ctx context.Context, s Space, f Objective, o Options) ([]Trial, erro
 	if len(trials) == 0 {
 		return nil, fmt.Errorf("search: the budget of %v is too short for one round of one trial", o.Budget)
 	}
+	return best(trials), nil
+}
+
+// best puts the trials in order, best first.
+func best(trials []Trial) []Trial {
 	slices.SortStableFunc(trials, func(a, b Trial) int { return cmp.Compare(b.Score, a.Score) })
-	return trials, nil
+	return trials
 }
 
 var errOver = errors.New("the search's time is over")
 
-func try(ctx context.Context, f Objective, p Params, before []Trial) (Trial, error) {
+// try makes a trial; stop says whether a score at a round has fallen behind.
+func try(ctx context.Context, f Objective, p Params, stop func(score float64, round int) bool) (Trial, error) {
 	t := Trial{Params: maps.Clone(p), Score: math.Inf(-1), curve: map[int]float64{}}
 	start := time.Now()
 	worse := 0
@@ -168,7 +177,7 @@ func try(ctx context.Context, f Objective, p Params, before []Trial) (Trial, err
 		} else {
 			worse++
 		}
-		t.Stopped = behind(score, round, before)
+		t.Stopped = stop(score, round)
 		return !t.Stopped && worse < patience && ctx.Err() == nil
 	})
 	t.Seconds = time.Since(start).Seconds()
