@@ -1,11 +1,5 @@
 package ann
 
-import (
-	"fmt"
-
-	"marquee/internal/vec"
-)
-
 // graph is a hierarchy of neighbour lists (Malkov and Yashunin, "Efficient and robust approximate nearest neighbor
 // search using Hierarchical Navigable Small World graphs", 2018) without a pointer in it. Every row takes part in
 // layer 0, fewer and fewer in those above.
@@ -44,13 +38,16 @@ type pool struct {
 	e    []uint64 // the first n are in use
 	n    int
 	next int // no entry before it is unexpanded
+
+	mark uint64 // what settled last found in the place it was asked for
+	idle int    // how often running it found the same there
 }
 
 func candidate(key, row uint32) uint64 { return uint64(key)<<32 | uint64(row)<<1 | 1 }
 
 func candidateRow(e uint64) uint32 { return uint32(e) >> 1 }
 
-func (p *pool) reset(e []uint64) { p.e, p.n, p.next = e, 0, 0 }
+func (p *pool) reset(e []uint64) { *p = pool{e: e} }
 
 // leastKey is the key that a candidate must beat to get in; 0, which beats nothing, while there is room.
 func (p *pool) leastKey() uint32 {
@@ -70,6 +67,19 @@ func (p *pool) expand() (row uint32, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// settled is asked once a step and reports whether the k nearest have been the same for more than patience steps.
+func (p *pool) settled(k, patience int) bool {
+	if p.n < k {
+		return false
+	}
+	if mark := p.e[k-1] >> 1; mark != p.mark {
+		p.mark, p.idle = mark, 0
+		return false
+	}
+	p.idle++
+	return p.idle > patience
 }
 
 // insert puts e in its place and drops the last candidate of a full pool.
@@ -124,46 +134,6 @@ func (s *scratch) visit(row uint32) bool {
 	return fresh
 }
 
-// walker walks the graph of an index towards the query of a scratch.
-type walker struct {
-	*store
-	*graph
-}
-
-func errLink() error { return fmt.Errorf("ann: %w: link out of range", ErrCorrupt) }
-
-// descend goes greedily down the upper layers and returns the candidates to enter layer 0 with: the entry of the graph,
-// from which every row can be reached, and the row it came down to, which is near but need not be a way to all.
-func (w walker) descend(s *scratch) (start [2]uint64, err error) {
-	row := w.entry
-	s.block[0] = row
-	if !w.score(s, s.block[:1]) {
-		return start, errLink()
-	}
-	key := s.keys[0]
-	start[0] = candidate(key, row)
-	for layer := w.layers - 1; layer > 0; layer-- {
-		for moved := true; moved; {
-			moved = false
-			links := w.links(row, layer)
-			n := 0
-			for n < len(links) && int(links[n]) < w.nodes {
-				n++
-			}
-			if n < len(links) && links[n] != none || !w.score(s, links[:n]) {
-				return start, errLink()
-			}
-			for i, k := range s.keys[:n] {
-				if k > key {
-					row, key, moved = links[i], k, true
-				}
-			}
-		}
-	}
-	start[1] = candidate(key, row)
-	return start, nil
-}
-
 // headBlocks scores the head of the index, a block at a time, and calls each with the first row of the block and the
 // keys. It marks all of the head visited.
 func (w walker) headBlocks(s *scratch, each func(first uint32, keys []uint32)) {
@@ -187,58 +157,17 @@ func (w walker) headBlocks(s *scratch, each func(first uint32, keys []uint32)) {
 	s.scored += w.head
 }
 
-// walk leaves in p the rows nearest to the query that a search with room for len(p.e) candidates finds on layer 0.
-func (w walker) walk(s *scratch, p *pool) error {
-	start, err := w.descend(s)
-	if err != nil {
-		return err
-	}
-	clear(s.visited)
-	w.headBlocks(s, func(first uint32, keys []uint32) {
-		for i, key := range keys {
-			if key > p.leastKey() {
-				p.insert(candidate(key, first+uint32(i)))
-			}
-		}
-	})
-	for _, e := range start {
-		if s.visit(candidateRow(e)) && uint32(e>>32) > p.leastKey() {
-			p.insert(e)
-		}
-	}
-	for {
-		row, ok := p.expand()
-		if !ok {
-			return nil
-		}
-		if p.next < p.n {
-			vec.Prefetch(&w.base[int(candidateRow(p.e[p.next]))*2*w.m])
-		}
-		fresh, ok := s.unvisited(w.links(row, 0), w.nodes)
-		if !ok || !w.score(s, fresh) {
-			return errLink()
-		}
-		least := p.leastKey()
-		for i, row := range fresh {
-			if key := s.keys[i]; key > least {
-				p.insert(candidate(key, row))
-				least = p.leastKey()
-			}
-		}
-	}
-}
-
 // walkFiltered is walk with only eligible rows in p. It goes on through rows that are not: its frontier is whatever is
 // nearer than the worst eligible row kept, and without bound until there are enough of these. So it works as hard as
 // the filter makes it; settled is false if it scored budget rows before it was done, and p is then of no use.
-func (w walker) walkFiltered(s *scratch, p *pool, filter Bitmap, budget int) (settled bool, err error) {
-	start, err := w.descend(s)
-	if err != nil {
+func (w walker) walkFiltered(s *scratch, ef int, filter Bitmap, budget int) (settled bool, err error) {
+	if err := w.descend(s); err != nil {
 		return false, err
 	}
 	clear(s.visited)
+	p := s.resetPool(ef)
 	w.startFiltered(s, p, filter)
-	for _, e := range start {
+	for _, e := range [2]uint64{s.at.entry, candidate(s.at.key, s.at.row)} {
 		if s.visit(candidateRow(e)) {
 			w.offer(s, p, filter, e)
 		}
@@ -321,7 +250,8 @@ func (w walker) eligible(filter Bitmap, node uint32) bool {
 
 // take moves the nearest want nodes of the pool to found, each with as many of its copies as can be among the k nearest,
 // where the filter lets them through.
-func (w walker) take(s *scratch, p *pool, k, want int, filter Bitmap) {
+func (w walker) take(s *scratch, k, want int, filter Bitmap) {
+	p := &s.at.pool
 	s.found = s.found[:0]
 	for _, e := range p.e[:min(want, p.n)] {
 		node := candidateRow(e)

@@ -1,11 +1,6 @@
 package ann
 
 import (
-	"context"
-	"fmt"
-	"runtime"
-	"sync"
-	"sync/atomic"
 	"unsafe"
 )
 
@@ -66,18 +61,13 @@ func (ix *index) Search(query []float32, k int, opts SearchOptions, dst []Neighb
 
 // approximate runs the walk of a plan, and the exact search instead if the walk does not settle.
 func (ix *index) approximate(s *scratch, k, want int, plan *Plan, opts SearchOptions) error {
-	if cap(s.pool) < plan.EF {
-		s.pool = make([]uint64, plan.EF)
-	}
-	var p pool
-	p.reset(s.pool[:plan.EF])
 	w := walker{ix.store, ix.graph}
 	if plan.Strategy == HNSW {
-		if err := w.walk(s, &p); err != nil {
+		if err := w.walk(s, k, plan.EF); err != nil {
 			return err
 		}
 	} else {
-		settled, err := w.walkFiltered(s, &p, opts.Filter, ix.walkBudget(*plan, opts))
+		settled, err := w.walkFiltered(s, plan.EF, opts.Filter, ix.walkBudget(*plan, opts))
 		if err != nil {
 			return err
 		}
@@ -86,92 +76,6 @@ func (ix *index) approximate(s *scratch, k, want int, plan *Plan, opts SearchOpt
 			return ix.exact(s, want, *plan, opts.Filter)
 		}
 	}
-	w.take(s, &p, k, want, opts.Filter)
-	return nil
-}
-
-// batchGroup is how many queries of a batch go over the vectors together in an exact search.
-const batchGroup = 16
-
-func (ix *index) SearchBatch(ctx context.Context, queries []float32, k int, opts SearchOptions, dst [][]Neighbor) ([][]Neighbor, error) {
-	plan, err := ix.Plan(k, opts)
-	if err != nil {
-		return nil, err
-	}
-	if len(queries)%ix.dim != 0 {
-		return nil, fmt.Errorf("ann: %d components are not a whole number of queries of dimension %d", len(queries), ix.dim)
-	}
-	n := len(queries) / ix.dim
-	for len(dst) < n {
-		dst = append(dst, nil)
-	}
-	dst = dst[:n]
-	run := func(lo, hi int) error { return ix.searchEach(queries, lo, hi, k, opts, dst) }
-	_, byGather := exactCost(plan.Eligible, ix.n, plan.Rerank > 0)
-	if plan.Strategy == Exact && plan.Eligible > 0 && (opts.Filter == nil || !byGather) {
-		run = func(lo, hi int) error {
-			return ix.scanGroup(queries, lo, hi, min(k, plan.Eligible), plan, opts.Filter, dst)
-		}
-	}
-	return dst, parallelGroups(ctx, n, opts.Threads, run)
-}
-
-// parallelGroups calls run for consecutive groups of n things until one fails, ctx ends or all are done.
-func parallelGroups(ctx context.Context, n, threads int, run func(lo, hi int) error) error {
-	if threads <= 0 {
-		threads = runtime.GOMAXPROCS(0)
-	}
-	threads = min(threads, (n+batchGroup-1)/batchGroup)
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range threads {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				hi := int(next.Add(batchGroup))
-				if hi-batchGroup >= n {
-					return
-				}
-				if err := run(hi-batchGroup, min(hi, n)); err != nil {
-					stop(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return context.Cause(ctx)
-}
-
-func (ix *index) searchEach(queries []float32, lo, hi, k int, opts SearchOptions, dst [][]Neighbor) error {
-	for i := lo; i < hi; i++ {
-		var err error
-		if dst[i], _, err = ix.Search(queries[i*ix.dim:(i+1)*ix.dim], k, opts, dst[i]); err != nil {
-			return fmt.Errorf("query %d: %w", i, err)
-		}
-	}
-	return nil
-}
-
-// scanGroup answers the queries from lo to hi with one pass over the vectors.
-func (ix *index) scanGroup(queries []float32, lo, hi, k int, plan Plan, filter Bitmap, dst [][]Neighbor) error {
-	var group [batchGroup]*scratch
-	for i := lo; i < hi; i++ {
-		s := ix.getScratch()
-		defer ix.scratch.Put(s)
-		group[i-lo] = s
-		if err := ix.setQuery(s, queries[i*ix.dim:(i+1)*ix.dim], plan.Rerank > 0); err != nil {
-			return fmt.Errorf("query %d: %w", i, err)
-		}
-	}
-	if err := ix.scan(group[:hi-lo], max(k, plan.Rerank), filter); err != nil {
-		return err
-	}
-	for i := lo; i < hi; i++ {
-		var err error
-		if dst[i], err = ix.rank(group[i-lo], k, dst[i][:0]); err != nil {
-			return fmt.Errorf("query %d: %w", i, err)
-		}
-	}
+	w.take(s, k, want, opts.Filter)
 	return nil
 }

@@ -165,13 +165,15 @@ type scratch struct {
 	keys   []uint32
 	above  []uint32
 
-	top      topK
-	found    []uint32 // rows found, before they are ranked
-	ranked   []uint64
-	pool     []uint64
-	frontier maxHeap
-	visited  []uint64
-	scored   int
+	top        topK
+	found      []uint32 // rows found, before they are ranked
+	ranked     []uint64
+	candidates []uint64 // what the pool is made of
+	frontier   maxHeap
+	visited    []uint64
+	scored     int
+
+	at progress
 }
 
 func (st *store) getScratch() *scratch {

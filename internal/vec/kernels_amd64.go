@@ -2,10 +2,20 @@
 
 package vec
 
-import "golang.org/x/sys/cpu"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
 
 // Accelerated reports whether the assembly kernels are in use.
 func Accelerated() bool { return cpu.X86.HasAVX2 && cpu.X86.HasFMA }
+
+// wide reports whether the kernels on registers of 512 bits are in use. Processors that have VPDPBUSD do not slow down for
+// them as earlier ones do.
+func wide() bool {
+	return cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VNNI && Accelerated()
+}
 
 // Below these lengths a call costs more than it saves, and the int8 kernels need one whole register to overlap their
 // tail with.
@@ -58,12 +68,18 @@ func gatherDot(dst, m, x []float32, ids []uint32, rows int) bool {
 	if rows == 0 || !Accelerated() {
 		return gatherDotGeneric(dst, m, x, ids, rows)
 	}
+	if wide() {
+		return gatherDot512(&x[0], &m[0], rows, len(x), &ids[0], len(ids), &dst[0]) == 0
+	}
 	return gatherDotAVX2(&x[0], &m[0], rows, len(x), &ids[0], len(ids), &dst[0]) == 0
 }
 
 func gatherNegL2(dst, m, x []float32, ids []uint32, rows int) bool {
 	if rows == 0 || !Accelerated() {
 		return gatherNegL2Generic(dst, m, x, ids, rows)
+	}
+	if wide() {
+		return gatherNegL2512(&x[0], &m[0], rows, len(x), &ids[0], len(ids), &dst[0]) == 0
 	}
 	return gatherNegL2AVX2(&x[0], &m[0], rows, len(x), &ids[0], len(ids), &dst[0]) == 0
 }
@@ -83,12 +99,19 @@ func gemvInt8(dst []int32, m, x []int8) {
 		gemvInt8Generic(dst, m, x)
 		return
 	}
+	if wide() {
+		gemvInt8512(&x[0], &m[0], len(x), len(dst), &dst[0])
+		return
+	}
 	gemvInt8AVX2(&x[0], &m[0], len(x), len(dst), &dst[0])
 }
 
 func gatherDotInt8(dst []int32, m, x []int8, ids []uint32, rows int) bool {
 	if rows == 0 || len(x) < minInt8 || !Accelerated() {
 		return gatherDotInt8Generic(dst, m, x, ids, rows)
+	}
+	if wide() {
+		return gatherDotInt8512(&x[0], &m[0], rows, len(x), &ids[0], len(ids), &dst[0]) == 0
 	}
 	return gatherDotInt8AVX2(&x[0], &m[0], rows, len(x), &ids[0], len(ids), &dst[0]) == 0
 }
@@ -122,6 +145,29 @@ func aboveInt32(dst []uint32, scores []int32, threshold int32) int {
 	}
 	return n
 }
+
+// PrefetchRows asks for the rows of m, which are stride long, with the numbers ids: the first 512 bytes of each, the rest
+// being what the processor then asks for by itself. A number out of range does no harm.
+func PrefetchRows[T int8 | float32](m []T, stride int, ids []uint32) {
+	if len(m) > 0 && len(ids) > 0 {
+		prefetchRows(unsafe.Pointer(&m[0]), stride*int(unsafe.Sizeof(m[0])), &ids[0], len(ids))
+	}
+}
+
+//go:noescape
+func prefetchRows(m unsafe.Pointer, stride int, ids *uint32, n int)
+
+//go:noescape
+func gatherDot512(x, m *float32, rows, cols int, ids *uint32, n int, dst *float32) (left int)
+
+//go:noescape
+func gatherNegL2512(x, m *float32, rows, cols int, ids *uint32, n int, dst *float32) (left int)
+
+//go:noescape
+func gatherDotInt8512(x, m *int8, rows, cols int, ids *uint32, n int, dst *int32) (left int)
+
+//go:noescape
+func gemvInt8512(x, m *int8, cols, rows int, dst *int32)
 
 // Prefetch asks for the cache line at p and the one after it; it never faults.
 //

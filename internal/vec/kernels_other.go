@@ -28,3 +28,6 @@ func gatherNegL2(dst, m, x []float32, ids []uint32, rows int) bool {
 func gatherDotInt8(dst []int32, m, x []int8, ids []uint32, rows int) bool {
 	return gatherDotInt8Generic(dst, m, x, ids, rows)
 }
+
+// PrefetchRows asks for the rows of m with the numbers ids, where the machine can.
+func PrefetchRows[T int8 | float32](_ []T, _ int, _ []uint32) {}
