@@ -97,7 +97,7 @@ results: build ## Write eval/RESULTS.md: offline results on the published data s
 	@DATA=$(DATA) eval/results.sh
 
 bench-ingest: build ## Measure RecordEvents into both sinks; QUICK=1: under three minutes. BROKER=kafka://HOST: that broker.
-	@go run ./ingest/bench -marquee bin/marquee
+	@go run ./cmd/benchingest -marquee bin/marquee
 
 # The tools that a test reads the lake with live outside the project, as the peers of bench-ann do.
 LAKE_READERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/marquee-peers/lake-readers

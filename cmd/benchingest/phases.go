@@ -15,7 +15,7 @@ func (r *run) under(ctx context.Context, send func(*load) error) (*load, error) 
 	if _, err := f.look(ctx); err != nil {
 		return nil, err
 	}
-	l := newLoad(r.service.owner.Address, r.clients, f)
+	l := newLoad(r.service.owner.Address, r.callers, f)
 	following, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- f.run(following) }()

@@ -71,7 +71,7 @@ func (r *run) importFolder(ctx context.Context, folder string) (time.Duration, e
 	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("start the import: %w", err)
 	}
-	forget := r.memory.include(cmd.Process.Pid)
+	forget := r.memory.include(cmd.Process.Pid, "importer")
 	defer forget()
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()

@@ -32,14 +32,11 @@ type load struct {
 	latency []time.Duration
 }
 
-func newLoad(address string, callers int, follow *follower) *load {
-	transport := &http.Transport{MaxIdleConnsPerHost: callers, MaxConnsPerHost: callers, DisableCompression: true}
-	l := &load{follow: follow}
+func newLoad(address string, callers []*caller, follow *follower) *load {
+	transport := &http.Transport{MaxIdleConnsPerHost: len(callers), MaxConnsPerHost: len(callers), DisableCompression: true}
+	l := &load{follow: follow, callers: callers}
 	// Requests and answers go uncompressed: on one machine the network is free and processors are not.
 	l.client = ingestv1connect.NewIngestServiceClient(&http.Client{Transport: transport}, address, connect.WithAcceptCompression("gzip", nil, nil))
-	for i := range callers {
-		l.callers = append(l.callers, newCaller(i))
-	}
 	return l
 }
 

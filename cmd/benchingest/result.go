@@ -39,6 +39,8 @@ type result struct {
 	RSSMax int64 `json:"rss_bytes_max"`
 	PSSMax int64 `json:"pss_bytes_max"`
 	Events int64 `json:"events_total"`
+	// Memory is by phase.
+	Memory []memoryPeak `json:"memory"`
 
 	// CPU is processor time of the record phase, in microseconds an event: of this program, the service, and the warehouse's
 	// process.

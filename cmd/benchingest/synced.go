@@ -26,7 +26,9 @@ func (r *run) synced(ctx context.Context) (bool, string, error) {
 		return kafkaSynced(ctx, r.broker)
 	}
 	// One batch more, so that what is asked about is a moment old and not what the kernel wrote back by itself.
-	if _, err := r.under(ctx, func(l *load) error { return l.send(ctx, newCaller(probeCaller), time.Now()) }); err != nil {
+	probe := newCaller(probeCaller)
+	probe.requests = r.callers[0].requests
+	if _, err := r.under(ctx, func(l *load) error { return l.send(ctx, probe, time.Now()) }); err != nil {
 		return false, "", err
 	}
 	return logSynced(filepath.Join(r.service.data, "broker"))

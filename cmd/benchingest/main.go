@@ -1,9 +1,9 @@
-// Command bench measures the way of watch events from RecordEvents into the warehouse and the lake, on the real binary as
+// Command benchingest measures the way of watch events from RecordEvents into the warehouse and the lake, on the real binary as
 // a process of its own, with everything that makes the load on the same machine. It ends with one line of JSON.
 //
 // In one run, on one data folder:
 //
-//   - record: callers send batches of 100 events of realistic size as fast as they are answered. The clock stops when
+//   - record: callers send what simulated viewers do, in batches of 100 events, as fast as they are answered. The clock stops when
 //     every acknowledged event is counted in both sinks.
 //   - paced: the same at a fixed rate, for latency: acknowledgement from when a batch was due, and from there to both sinks.
 //   - insert: the blocks the service wrote, inserted by bare clickhouse-go into a table of the same definition.
@@ -138,11 +138,16 @@ type run struct {
 	acked    int64
 	imports  int64
 	followed *follower
+	callers  []*caller
 }
 
 func (r *run) all(ctx context.Context) error {
 	var err error
 	r.started = time.Now()
+	r.say("simulating viewers")
+	if r.callers, err = newCallers(ctx, r.clients); err != nil {
+		return err
+	}
 	if r.service, err = startService(ctx, r.options, filepath.Join(r.dir, "data"), filepath.Join(r.dir, "serve.log")); err != nil {
 		return err
 	}
@@ -164,10 +169,13 @@ func (r *run) all(ctx context.Context) error {
 		if !r.runs(phase.name) {
 			continue
 		}
+		r.memory.phase(phase.name)
 		if err := phase.run(ctx); err != nil {
 			return fmt.Errorf("%s: %w", phase.name, err)
 		}
+		r.say("%s: %s; %d events", phase.name, r.memory.last(), r.acked+r.imports)
 	}
+	r.memory.phase("verify")
 	return r.verify(ctx)
 }
 
@@ -199,7 +207,10 @@ func (r *run) close() error {
 	var errs []error
 	if r.stopMem != nil {
 		r.stopMem()
-		r.result.RSSMax, r.result.PSSMax = r.memory.max()
+		r.result.Memory = r.memory.peaks()
+		for _, p := range r.result.Memory {
+			r.result.RSSMax, r.result.PSSMax = max(r.result.RSSMax, p.RSS), max(r.result.PSSMax, p.PSS)
+		}
 	}
 	if r.sinks != nil {
 		errs = append(errs, r.sinks.close())

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,30 +18,50 @@ const (
 	pssTicks = 10
 )
 
-// memory samples what processes and their children hold resident, together.
+// memory samples what processes and their children hold resident: together, each, and by phase of the run.
 type memory struct {
-	mu    sync.Mutex
-	roots []int
-	rss   int64
-	pss   int64
+	mu     sync.Mutex
+	roots  []process
+	phases []memoryPeak
 }
 
-func newMemory(pid int) *memory { return &memory{roots: []int{pid}} }
+// process is one that counts, with its children as children's name.
+type process struct {
+	pid            int
+	name, children string
+}
 
-// include counts another process and its children from now on, until the function it returns is called.
-func (m *memory) include(pid int) func() {
+// memoryPeak is the most that was resident in a phase, in bytes. The processes reach their own peaks at different times, so
+// that these add up to more than the sum's.
+type memoryPeak struct {
+	Phase     string           `json:"phase"`
+	RSS       int64            `json:"rss_bytes"`
+	PSS       int64            `json:"pss_bytes"`
+	Processes map[string]int64 `json:"rss_bytes_by_process"`
+}
+
+func newMemory(service int) *memory {
+	m := &memory{roots: []process{{service, "service", "warehouse"}}}
+	m.phase("start")
+	return m
+}
+
+// phase begins a phase.
+func (m *memory) phase(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.roots = append(m.roots, pid)
+	m.phases = append(m.phases, memoryPeak{Phase: name, Processes: map[string]int64{}})
+}
+
+// include counts another process and its children from now on, until the function it returns is called.
+func (m *memory) include(pid int, name string) func() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.roots = append(m.roots, process{pid, name, name})
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		for i, root := range m.roots {
-			if root == pid {
-				m.roots = append(m.roots[:i], m.roots[i+1:]...)
-				return
-			}
-		}
+		m.roots = slices.DeleteFunc(m.roots, func(p process) bool { return p.pid == pid })
 	}
 }
 
@@ -69,22 +91,44 @@ func (m *memory) take(withPSS bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var rss, pss int64
+	byName := map[string]int64{}
 	for _, root := range m.roots {
-		for _, pid := range tree(root) {
-			rss += rssOf(pid)
+		for i, pid := range tree(root.pid) {
+			name := root.name
+			if i > 0 {
+				name = root.children
+			}
+			n := rssOf(pid)
+			rss += n
+			byName[name] += n
 			if withPSS {
 				pss += pssOf(pid)
 			}
 		}
 	}
-	m.rss, m.pss = max(m.rss, rss), max(m.pss, pss)
+	peak := &m.phases[len(m.phases)-1]
+	peak.RSS, peak.PSS = max(peak.RSS, rss), max(peak.PSS, pss)
+	for name, n := range byName {
+		peak.Processes[name] = max(peak.Processes[name], n)
+	}
 }
 
-// max returns the largest sums seen, in bytes.
-func (m *memory) max() (rss, pss int64) {
+// peaks returns the peaks of the phases so far.
+func (m *memory) peaks() []memoryPeak {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.rss, m.pss
+	return slices.Clone(m.phases)
+}
+
+// last is the peak of the phase that runs, for people.
+func (m *memory) last() string {
+	peaks := m.peaks()
+	p := peaks[len(peaks)-1]
+	var each []string
+	for _, name := range slices.Sorted(maps.Keys(p.Processes)) {
+		each = append(each, fmt.Sprintf("%s %d", name, p.Processes[name]>>20))
+	}
+	return fmt.Sprintf("%d MB resident at most (%s)", p.RSS>>20, strings.Join(each, ", "))
 }
 
 // tree is a process and all below it. A process that is gone has none.

@@ -15,9 +15,20 @@ import (
 )
 
 func TestCallersSendValidEventsOnce(t *testing.T) {
-	ids, types := map[string]bool{}, map[ingestv1.EventType]int{}
-	for _, number := range []int{0, 1, 255, 256, probeCaller} {
+	callers, err := newCallers(t.Context(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, number := range []int{255, 256, probeCaller} {
 		c := newCaller(number)
+		c.requests = callers[0].requests
+		callers = append(callers, c)
+	}
+	ids, types, profiles := map[string]bool{}, map[ingestv1.EventType]int{}, map[string]bool{}
+	for number, c := range callers {
+		if len(c.requests) != requests {
+			t.Fatalf("caller %d has %d requests", number, len(c.requests))
+		}
 		for range 2 * requests {
 			for _, e := range c.request(time.Now()).Events {
 				if v := watchevent.Validate(e); v != nil {
@@ -26,16 +37,17 @@ func TestCallersSendValidEventsOnce(t *testing.T) {
 				if ids[e.EventId] {
 					t.Fatalf("caller %d sends %s twice", number, e.EventId)
 				}
-				ids[e.EventId] = true
+				ids[e.EventId], profiles[e.ProfileId] = true, true
 				types[e.Type]++
 			}
 		}
 	}
-	if n := types[ingestv1.EventType_EVENT_TYPE_PROGRESS]; n < len(ids)/2 {
-		t.Errorf("of %d events only %d are heartbeats", len(ids), n)
+	plays := types[ingestv1.EventType_EVENT_TYPE_PLAY_START] + types[ingestv1.EventType_EVENT_TYPE_PROGRESS] + types[ingestv1.EventType_EVENT_TYPE_PLAY_END]
+	if plays < len(ids)/2 {
+		t.Errorf("of %d events only %d are of plays: %v", len(ids), plays, types)
 	}
-	if len(types) < 7 {
-		t.Errorf("only the types %v are sent", types)
+	if len(types) < 6 || len(profiles) < 200 {
+		t.Errorf("types %v of %d profiles", types, len(profiles))
 	}
 }
 
@@ -86,9 +98,16 @@ func TestTreeHoldsChildren(t *testing.T) {
 	}
 	m := newMemory(os.Getpid())
 	m.take(true)
-	rss, pss := m.max()
-	if rss < 1<<20 || pss < 1<<20 || pss > rss {
-		t.Errorf("this process holds %d bytes, %d proportionally", rss, pss)
+	m.phase("second")
+	forget := m.include(cmd.Process.Pid, "sleeper")
+	m.take(false)
+	forget()
+	peaks := m.peaks()
+	if p := peaks[0]; p.RSS < 1<<20 || p.PSS < 1<<20 || p.PSS > p.RSS || p.RSS != p.Processes["service"]+p.Processes["warehouse"] {
+		t.Errorf("at first: %+v", p)
+	}
+	if p := peaks[1]; p.Phase != "second" || p.PSS != 0 || p.Processes["sleeper"] == 0 {
+		t.Errorf("with another process: %+v", p)
 	}
 }
 
