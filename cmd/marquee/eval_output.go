@@ -23,6 +23,7 @@ func benchmarkTable(r *benchmark.Report, cutoffs []int) report.Table {
 			t.Header = append(t.Header, fmt.Sprintf("%s@%d", name, k))
 		}
 	}
+	t.Header = append(t.Header, "auc")
 	metrics := t.Header[2:]
 	t.Header = append(slices.Clone(t.Header), "fit", "judge")
 	t.Notes = append(t.Notes, r.Notes...)
@@ -50,7 +51,7 @@ func studyTable(s *benchmark.Study) report.Table {
 	t := report.Table{
 		Title: fmt.Sprintf("%s, cut at %s: %d profiles judged, %d titles, %d interactions to learn from; split %.12s, protocol %s",
 			s.Protocol, s.CutAt.Format(time.RFC3339), s.Users, s.Titles, s.Train, s.SplitHash, s.Fingerprint),
-		Header: []string{"model", "ndcg@10", "95% interval", "recall@10", "recall@20", "hit_rate@10", "mrr@10"},
+		Header: []string{"model", "ndcg@10", "95% interval", "recall@10", "recall@20", "hit_rate@10", "mrr@10", "auc"},
 	}
 	for _, r := range s.Results {
 		row := []string{r.Model, fmt.Sprintf("%.4f", r.Metrics["ndcg@10"]), fmt.Sprintf("%.4f to %.4f", r.Interval.Low, r.Interval.High)}

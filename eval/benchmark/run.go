@@ -124,7 +124,7 @@ func measure(ctx context.Context, b *Benchmark, m Model, seed uint64, opts Optio
 		return nil, fmt.Errorf("fit %s: %w", m.Name, err)
 	}
 	fitted := time.Now()
-	result, err := judge.Judge(ctx, b.Holdout, scorer, judge.Options{Cutoffs: b.Cutoffs, Ties: opts.Ties, Attributes: opts.Attributes})
+	result, err := judge.Judge(ctx, b.Holdout, scorer, judge.Options{Cutoffs: b.Cutoffs, Ties: opts.Ties, Attributes: opts.Attributes, AUC: true})
 	if err != nil {
 		return nil, fmt.Errorf("judge %s: %w", m.Name, err)
 	}

@@ -25,6 +25,8 @@ type Options struct {
 	Ties metric.Ties
 	// Attributes, where not nil, are the titles': diversity and miscalibration are taken by them.
 	Attributes *Attributes
+	// AUC takes the user-wise area under the ROC curve as well, over everything that may be ranked: the metric auc.
+	AUC bool
 	// Workers is the number of goroutines; 0 means one a processor. It does not affect the result.
 	Workers int
 }
@@ -135,6 +137,9 @@ func newJudgement(h *Holdout, s Scorer, opts Options) *judgement {
 			j.values = append(j.values, make([]float64, n))
 		}
 	}
+	if opts.AUC {
+		j.metrics, j.values = append(j.metrics, aucName), append(j.values, make([]float64, n))
+	}
 	j.lists = make([]uint32, n*j.k)
 	return j
 }
@@ -178,6 +183,7 @@ type worker struct {
 	top    metric.Selector
 	hits   []int
 	masked []float32
+	own    []float32
 }
 
 func (w *worker) judge(i int, scores []float32) error {
@@ -188,6 +194,9 @@ func (w *worker) judge(i int, scores []float32) error {
 	relevant := w.h.Relevant[i]
 	list := w.top.Top(scores, w.k, relevant)
 	w.flat[i] = isFlat(scores)
+	if w.opts.AUC {
+		w.values[len(w.values)-1][i], w.own = auc(scores, relevant, w.own)
+	}
 	out := w.lists[i*w.k : (i+1)*w.k]
 	for n := copy(out, list); n < w.k; n++ {
 		out[n] = None
