@@ -64,7 +64,9 @@ type Module struct {
 	metrics   *metrics
 	warehouse warehouseSink
 	lake      lakeSink
-	batches   sync.Pool
+	// inserts and files are the turns at the warehouse and the lake.
+	inserts, files turns
+	batches        sync.Pool
 
 	ledger *ledger.Ledger
 	// suppressed is the list of erased profiles.
@@ -109,7 +111,7 @@ type (
 func New(cfg ingest.Config, deps Deps) (*Module, error) {
 	m := &Module{
 		cfg: cfg, deps: deps, log: deps.Log.With("module", "ingest"), metrics: newMetrics(),
-		warehouse: sink.NewWarehouse(deps.Warehouse), lake: sink.NewLake(deps.Lake),
+		warehouse: sink.NewWarehouse(deps.Warehouse), lake: sink.NewLake(deps.Lake), inserts: newTurns(), files: newTurns(),
 		workers: make(map[int32]*worker), refused: make(map[int32]error), again: make(map[int32]time.Time),
 		room: make(chan struct{}, 1), up: make(chan struct{}),
 	}

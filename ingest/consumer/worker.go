@@ -379,11 +379,14 @@ func (w *worker) writeWarehouse(r ledger.Range, c *gathering) error {
 	if err := w.retry("dead_letters", func(ctx context.Context) error { return w.m.sendDead(ctx, c.dead) }); err != nil {
 		return err
 	}
-	if err := w.retry("warehouse", func(ctx context.Context) error { return w.m.warehouse.Write(ctx, r, c.batch) }); err != nil {
+	err := w.m.inserts.take(w.work, func() error {
+		return w.retry("warehouse", func(ctx context.Context) error { return w.m.warehouse.Write(ctx, r, c.batch) })
+	})
+	if err != nil {
 		return err
 	}
 	crashpoint.At(crashpoint.WarehouseDone)
-	err := w.retry("ledger", func(ctx context.Context) error {
+	err = w.retry("ledger", func(ctx context.Context) error {
 		return w.owner.InWarehouse(ctx, r, int64(c.batch.Len()), c.batch.Dead())
 	})
 	crashpoint.At(crashpoint.WarehouseMarked)
@@ -398,10 +401,12 @@ func (w *worker) writeLake(r ledger.Range, c *gathering) error {
 	}
 	crashpoint.At(crashpoint.LakeBefore)
 	var files []lake.FileInfo
-	err := w.retry("lake", func(ctx context.Context) error {
-		var err error
-		files, err = w.m.lake.Write(ctx, r, c.batch)
-		return err
+	err := w.m.files.take(w.work, func() error {
+		return w.retry("lake", func(ctx context.Context) error {
+			var err error
+			files, err = w.m.lake.Write(ctx, r, c.batch)
+			return err
+		})
 	})
 	if err != nil {
 		return err
