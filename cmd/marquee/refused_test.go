@@ -99,6 +99,26 @@ func readOnlyFolder(t *testing.T, f *trained) {
 		t.Errorf("after it was read-only: %+v, before %+v", after, before)
 	}
 
+	// Where only one part of it must not be written, what writes there says where, and what was there stays in use.
+	for part, commands := range map[string][][]string{
+		"models": {{"nightly", "--as-of", "max-event", "--set", "training.als.seed=9"}},
+		"lake":   {{"lake", "compact", "--open-day"}, {"features", "build", "--as-of", "2026-01-01T00:00:00Z"}},
+	} {
+		readOnly(t, filepath.Join(in.dir, part), 0o444, 0o555)
+		for _, command := range commands {
+			in.run(command...).fails(exitFailed, filepath.Join(in.dir, part)+".*permission denied")
+		}
+		in.run("recommend", "--profile", "mllatest:1").ok()
+		readOnly(t, filepath.Join(in.dir, part), 0o644, 0o755)
+		if after := in.contents(); after != before {
+			t.Errorf("after %s was read-only: %+v, before %+v", part, after, before)
+		}
+		for _, command := range commands {
+			in.run(command...).ok()
+		}
+		before = in.contents()
+	}
+
 	parent := t.TempDir()
 	t.Cleanup(func() { readOnly(t, parent, 0o644, 0o755) })
 	readOnly(t, parent, 0o444, 0o555)
