@@ -68,6 +68,8 @@ type Index interface {
 	Metric() Metric
 	// Info describes the index.
 	Info() Info
+	// Vector copies the vector of an id to dst, which has Dim components; by Cosine, scaled to length 1.
+	Vector(id uint32, dst []float32) error
 	// Plan says how Search would go about k neighbours with these options, without searching. Its errors are Search's.
 	Plan(k int, opts SearchOptions) (Plan, error)
 	// Search appends to dst[:0] the k vectors nearest to query, the nearest first and equal scores in order of ID, and
@@ -100,6 +102,8 @@ type SearchOptions struct {
 	Force Strategy
 	// Threads is how many goroutines SearchBatch uses; 0 means GOMAXPROCS.
 	Threads int
+
+	eligible int // how many ids the filter holds, where that is known
 }
 
 // DefaultEF is the number of candidates a walk keeps unless told otherwise: recall@10 is .98 or more on the data this
@@ -114,7 +118,7 @@ const (
 	Auto Strategy = iota
 	// Exact compares the query with every eligible vector.
 	Exact
-	// HNSW walks a graph of neighbours towards the query.
+	// HNSW walks a graph of neighbours towards the query. Where a filter holds nearly all, it drops the others afterwards.
 	HNSW
 	// FilteredHNSW walks the graph through all vectors and keeps the eligible ones. It appears in plans only.
 	FilteredHNSW
@@ -148,6 +152,8 @@ type Plan struct {
 	Rerank int
 	// Scored is the number of vectors the query was compared with; 0 in a plan not yet carried out.
 	Scored int
+	// Delta is the number of vectors added since the last compaction of a Live, which are scanned besides.
+	Delta int
 }
 
 func (p Plan) String() string {
@@ -157,6 +163,9 @@ func (p Plan) String() string {
 	}
 	if p.Rerank > 0 {
 		s += fmt.Sprintf(", int8 with %d reranked", p.Rerank)
+	}
+	if p.Delta > 0 {
+		s += fmt.Sprintf(", and %d scanned of the delta", p.Delta)
 	}
 	return s + ": " + p.Reason
 }

@@ -28,7 +28,7 @@ func (ix *index) SearchBatch(ctx context.Context, queries []float32, k int, opts
 	dst = dst[:n]
 	run := func(lo, hi int) error { return ix.searchEach(queries, lo, hi, k, opts, dst) }
 	if plan.Strategy == HNSW {
-		run = func(lo, hi int) error { return ix.walkGroup(queries, lo, hi, min(k, plan.Eligible), plan, dst) }
+		run = func(lo, hi int) error { return ix.walkGroup(queries, lo, hi, min(k, plan.Eligible), plan, opts, dst) }
 	}
 	_, byGather := exactCost(plan.Eligible, ix.n, plan.Rerank > 0)
 	if plan.Strategy == Exact && plan.Eligible > 0 && (opts.Filter == nil || !byGather) {
@@ -111,7 +111,7 @@ type lane struct {
 }
 
 // walkGroup answers the queries from lo to hi by walks that take turns.
-func (ix *index) walkGroup(queries []float32, lo, hi, k int, plan Plan, dst [][]Neighbor) error {
+func (ix *index) walkGroup(queries []float32, lo, hi, k int, plan Plan, opts SearchOptions, dst [][]Neighbor) error {
 	w := walker{ix.store, ix.graph}
 	var lanes [batchWalks]lane
 	begin := func(l *lane, query int) error {
@@ -119,7 +119,7 @@ func (ix *index) walkGroup(queries []float32, lo, hi, k int, plan Plan, dst [][]
 		if err := ix.setQuery(l.scratch, queries[query*ix.dim:(query+1)*ix.dim], plan.Rerank > 0); err != nil {
 			return fmt.Errorf("query %d: %w", query, err)
 		}
-		w.begin(l.scratch, k, plan.EF)
+		w.begin(l.scratch, k+dropped(k, opts.Filter), plan.EF)
 		return nil
 	}
 	active := lanes[:min(batchWalks, hi-lo)]
@@ -143,7 +143,12 @@ func (ix *index) walkGroup(queries []float32, lo, hi, k int, plan Plan, dst [][]
 			}
 			if done {
 				l.found = true
-				w.take(l.scratch, k, max(k, plan.Rerank), nil)
+				if !w.takeNearest(l.scratch, k, max(k, plan.Rerank), opts.Filter) {
+					again := plan
+					if err := ix.filtered(l.scratch, k, max(k, plan.Rerank), &again, opts); err != nil {
+						return fmt.Errorf("query %d: %w", l.query, err)
+					}
+				}
 				vec.PrefetchRows(ix.rows, ix.stride, l.scratch.found)
 			}
 			continue

@@ -18,5 +18,8 @@
 // it. No file, however damaged, makes a search panic or read outside the file: what is wrong is an error that wraps
 // ErrCorrupt.
 //
+// Live is for vectors that change: additions, updates and deletions beside an index, one Search over all of it, and
+// compactions while searches go on.
+//
 // The package imports nothing but internal/vec and the standard library.
 package ann

@@ -85,3 +85,30 @@ func ExampleOpen() {
 	fmt.Println(f.Info().Kind, f.Len(), hits[0].ID)
 	// Output: hnsw 4 3
 }
+
+// A catalogue that changes while it is searched.
+func ExampleLive() {
+	ctx := context.Background()
+	live, err := ann.NewLive(ctx, []float32{1, 0, 0, 1, 1, 1}, 2, ann.Options{}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Title 2 leaves, title 1 gets other factors, title 3 is new.
+	err = live.Apply(ann.Change{ID: 2}, ann.Change{ID: 1, Vector: []float32{3, 1}}, ann.Change{ID: 3, Vector: []float32{0, 2}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		hits, plan, err := live.Search([]float32{1, .5}, 2, ann.SearchOptions{}, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(hits, plan.Delta, "in the delta")
+		if err := live.Compact(ctx); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// [{1 3.5} {0 1}] 2 in the delta
+	// [{1 3.5} {0 1}] 0 in the delta
+}

@@ -15,7 +15,9 @@ const verifyAlways = 64 << 20
 
 // WriteFile stores an index at path: in a temporary file beside it first, synced and renamed, so that path is at any
 // time the file there was before or all of the new one.
-func WriteFile(path string, ix Index) (err error) {
+func WriteFile(path string, ix Index) error { return writeFile(path, ix) }
+
+func writeFile(path string, ix io.WriterTo) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp-*")
 	if err != nil {
 		return fmt.Errorf("ann: write index: %w", err)
@@ -75,15 +77,22 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ann: open index: %w", err)
 	}
-	f := &File{data: data, unmap: unmap}
-	if f.ix, err = parse(data); err == nil && len(data) <= verifyAlways {
-		err = verify(data)
-	}
+	f, err := newFile(data, unmap)
 	if err != nil {
 		_ = unmap() // what matters is the first error
 		return nil, fmt.Errorf("open index %s: %w", path, err)
 	}
 	return f, nil
+}
+
+// newFile makes a File of an index in memory mapped, all of it or a part.
+func newFile(data []byte, unmap func() error) (*File, error) {
+	f := &File{data: data, unmap: unmap}
+	var err error
+	if f.ix, err = parse(data); err == nil && len(data) <= verifyAlways {
+		err = verify(data)
+	}
+	return f, err
 }
 
 // Load makes an index of the content of an index file, with all checksums checked. It keeps data, which must not change
@@ -155,6 +164,15 @@ func (f *File) Metric() Metric { return f.ix.Metric() }
 
 // Info describes the index.
 func (f *File) Info() Info { return f.ix.Info() }
+
+// Vector is Index.Vector.
+func (f *File) Vector(id uint32, dst []float32) error {
+	if !f.acquire() {
+		return ErrClosed
+	}
+	defer f.mu.RUnlock()
+	return f.ix.Vector(id, dst)
+}
 
 // Plan is Index.Plan.
 func (f *File) Plan(k int, opts SearchOptions) (Plan, error) { return f.ix.Plan(k, opts) }

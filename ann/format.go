@@ -124,6 +124,15 @@ func (c *countingWriter) write(b []byte) {
 	c.err = err
 }
 
+// Write makes a countingWriter an io.Writer for an index within a file.
+func (c *countingWriter) Write(b []byte) (int, error) {
+	c.write(b)
+	if c.err != nil {
+		return 0, c.err
+	}
+	return len(b), nil
+}
+
 func (ix *index) header(tableCRC uint32, size int) []byte {
 	h := make([]byte, headerSize)
 	le := binary.LittleEndian

@@ -1,6 +1,7 @@
 package ann
 
 import (
+	"fmt"
 	"unsafe"
 )
 
@@ -29,6 +30,21 @@ func (ix *index) Info() Info {
 func sizeOf[T any](s []T) int64 {
 	var t T
 	return int64(len(s)) * int64(unsafe.Sizeof(t))
+}
+
+// Vector copies the vector of an id to dst.
+func (ix *index) Vector(id uint32, dst []float32) error {
+	if int(id) >= ix.n || len(dst) != ix.dim {
+		return fmt.Errorf("ann: vector %d into %d components, of an index of %d vectors of dimension %d", id, len(dst), ix.n, ix.dim)
+	}
+	row := id
+	if ix.rowOf != nil {
+		if row = ix.rowOf[id]; int(row) >= ix.n {
+			return fmt.Errorf("ann: %w: row out of range", ErrCorrupt)
+		}
+	}
+	copy(dst, ix.row(int(row)))
+	return nil
 }
 
 func (ix *index) Search(query []float32, k int, opts SearchOptions, dst []Neighbor) ([]Neighbor, Plan, error) {
@@ -63,19 +79,55 @@ func (ix *index) Search(query []float32, k int, opts SearchOptions, dst []Neighb
 func (ix *index) approximate(s *scratch, k, want int, plan *Plan, opts SearchOptions) error {
 	w := walker{ix.store, ix.graph}
 	if plan.Strategy == HNSW {
-		if err := w.walk(s, k, plan.EF); err != nil {
+		if err := w.walk(s, k+dropped(k, opts.Filter), plan.EF); err != nil {
 			return err
 		}
-	} else {
-		settled, err := w.walkFiltered(s, plan.EF, opts.Filter, ix.walkBudget(*plan, opts))
-		if err != nil {
-			return err
+		if w.takeNearest(s, k, want, opts.Filter) {
+			return nil
 		}
-		if !settled {
-			plan.Strategy, plan.EF, plan.Reason = Exact, 0, reasonUnsettled
-			return ix.exact(s, want, *plan, opts.Filter)
-		}
+	}
+	return ix.filtered(s, k, want, plan, opts)
+}
+
+// filtered is approximate by a walk that keeps what is eligible.
+func (ix *index) filtered(s *scratch, k, want int, plan *Plan, opts SearchOptions) error {
+	w := walker{ix.store, ix.graph}
+	if plan.Strategy == HNSW {
+		plan.Strategy, plan.Reason = FilteredHNSW, reasonWalkMissed
+	}
+	settled, err := w.walkFiltered(s, plan.EF, opts.Filter, ix.walkBudget(*plan, opts))
+	if err != nil {
+		return err
+	}
+	if !settled {
+		plan.Strategy, plan.EF, plan.Reason = Exact, 0, reasonUnsettled
+		return ix.exact(s, want, *plan, opts.Filter)
 	}
 	w.take(s, k, want, opts.Filter)
 	return nil
+}
+
+// dropped is how many of the nearest a walk finds more than k of, where it drops those the filter does not hold.
+func dropped(k int, filter Bitmap) int {
+	if filter == nil {
+		return 0
+	}
+	return spare(k)
+}
+
+// takeNearest is take after a walk that knew of no filter. It reports false if fewer than k of the nearest, which are all
+// the walk made sure of, are eligible.
+func (w walker) takeNearest(s *scratch, k, want int, filter Bitmap) bool {
+	sure := k + dropped(k, filter)
+	w.take(s, k, max(sure, want), filter)
+	if filter == nil {
+		return true
+	}
+	eligible := 0
+	for _, e := range s.at.pool.e[:min(sure, s.at.pool.n)] {
+		if w.eligible(filter, candidateRow(e)) {
+			eligible++
+		}
+	}
+	return eligible >= k
 }

@@ -10,7 +10,9 @@ const (
 	reasonFewVectors = "comparing all vectors costs less than a walk"
 	reasonFewLeft    = "comparing the eligible vectors costs less than a walk that skips the others"
 	reasonWalk       = "a walk compares far fewer vectors than there are"
+	reasonWalkDrop   = "nearly all vectors are eligible: the walk drops the others from what it found"
 	reasonWalkFilter = "enough vectors are eligible for a walk to meet them"
+	reasonWalkMissed = "what a walk found was mostly not eligible: another kept only what is"
 	reasonUnsettled  = "a filtered walk did not settle within the cost of comparing the eligible vectors"
 )
 
@@ -65,9 +67,12 @@ func (ix *index) walkBudget(plan Plan, opts SearchOptions) int {
 }
 
 func (ix *index) Plan(k int, opts SearchOptions) (Plan, error) {
-	eligible, err := checkFilter(opts.Filter, ix.n)
-	if err != nil {
-		return Plan{}, err
+	eligible := opts.eligible
+	if eligible == 0 {
+		var err error
+		if eligible, err = checkFilter(opts.Filter, ix.n); err != nil {
+			return Plan{}, err
+		}
 	}
 	if k < 1 {
 		return Plan{}, fmt.Errorf("ann: k must be at least 1, is %d", k)
@@ -124,13 +129,28 @@ func (ix *index) chooseStrategy(plan *Plan, k int, opts SearchOptions) {
 			plan.Reason = reasonFewLeft
 		}
 		return
+	case filtered && nearlyAll(plan.Eligible, ix.n):
+		plan.Reason = reasonWalkDrop
 	case filtered:
 		plan.Reason = reasonWalkFilter
 	default:
 		plan.Reason = reasonWalk
 	}
 	plan.Strategy, plan.EF = HNSW, ef
-	if filtered {
-		plan.Strategy, plan.EF = FilteredHNSW, min(ef, plan.Eligible)
+	if !filtered {
+		return
 	}
+	if nearlyAll(plan.Eligible, ix.n) {
+		plan.EF = min(ef+spare(ef), ix.n)
+		return
+	}
+	plan.Strategy, plan.EF = FilteredHNSW, min(ef, plan.Eligible)
 }
+
+// nearlyAll reports whether so few of n vectors are not eligible that a walk may go as if there were no filter, and drop them from
+// what it found: an index in which some vectors are out of date.
+func nearlyAll(eligible, n int) bool { return eligible >= n-n/10 }
+
+// spare is how many more than k nearest a walk must find for k to be left when a tenth of all is dropped: twice as many as
+// would do on average. Where it is not enough, a filtered walk follows.
+func spare(k int) int { return 2 + k/5 }

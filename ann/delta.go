@@ -1,0 +1,91 @@
+package ann
+
+import (
+	"math"
+
+	"marquee/internal/vec"
+)
+
+// A delta is a store that grows at its end. It always has codes: every search scans all of it.
+
+func emptyDelta(dim int, metric Metric) *store {
+	return &store{metric: metric, dim: dim, stride: roundUp(dim, 8), codeStride: roundUp(dim, 32), codeScale: 1}
+}
+
+// shallow returns a store of the same rows, which can grow without those who scan this one seeing it: they look at the
+// rows there are, and it writes beyond.
+func (st *store) shallow() *store {
+	return &store{
+		metric: st.metric, n: st.n, dim: st.dim, stride: st.stride, rows: st.rows,
+		codeStride: st.codeStride, codes: st.codes, codeScale: st.codeScale, codeNorms: st.codeNorms,
+	}
+}
+
+// add appends a vector, which has been checked. Where it does not fit the scale of the codes, all are made anew to half the scale
+// it needs.
+func (st *store) add(vector []float32) {
+	at := len(st.rows)
+	st.rows = append(st.rows, make([]float32, st.stride)...)
+	row := st.rows[at : at+st.dim]
+	copy(row, vector)
+	if st.metric == Cosine {
+		normalize(row)
+	}
+	for j := range row {
+		row[j] += 0 // see newStore
+	}
+	st.n++
+	if largest := maxAbs(row, nil); largest*st.codeScale > 127 || st.n == 1 {
+		st.codeScale = codeScale(min(2*largest, math.MaxFloat32))
+		st.codes, st.codeNorms = nil, nil
+		for i := range st.n {
+			st.addCode(i)
+		}
+		return
+	}
+	st.addCode(st.n - 1)
+}
+
+func (st *store) addCode(i int) {
+	at := len(st.codes)
+	st.codes = append(st.codes, make([]int8, st.codeStride)...)
+	encode(st.codes[at:], st.row(i), nil, st.codeScale)
+	if st.metric == L2 {
+		c := st.codes[at : at+st.codeStride]
+		st.codeNorms = append(st.codeNorms, float32(vec.DotInt8(c, c)))
+	}
+}
+
+// scanLive appends to dst the k nearest rows of the delta that are alive and whose ids the filter holds, by float32.
+func (st *liveState) scanLive(s *scratch, query []float32, k int, opts SearchOptions, dst []Neighbor) ([]Neighbor, error) {
+	d := st.delta
+	if err := d.setQuery(s, query, !opts.Float32); err != nil {
+		return dst, err
+	}
+	want := k
+	if s.useInt {
+		want = max(k, opts.Rerank, min(4*k, 40+k))
+	}
+	s.top.reset(want)
+	for lo := 0; lo < d.n; lo += blockRows {
+		above, integers := d.blockAbove(s, s, lo, min(lo+blockRows, d.n))
+		for _, i := range above {
+			row := uint32(lo) + i
+			if !st.inDelta.Has(row) || opts.Filter != nil && !opts.Filter.Has(st.ids[row]) {
+				continue
+			}
+			key := keyOf(s.scores[i])
+			if integers {
+				key = keyOfInt(s.ints[i])
+			}
+			s.top.push(entry(key, row))
+		}
+	}
+	s.takeTop()
+	from := len(dst)
+	dst, err := d.rank(s, k, dst)
+	for i := range dst[from:] {
+		dst[from+i].ID = st.ids[dst[from+i].ID]
+	}
+	return dst, err
+}
