@@ -13,6 +13,7 @@ type evalCommands struct {
 	Tune      evalTuneCommand      `cmd:"" help:"Search hyper-parameters on a validation cut from a published split's train side."`
 	Offline   evalOfflineCommand   `cmd:"" help:"Measure models on this deployment's own history, beside popularity and item-kNN."`
 	Benchmark evalBenchmarkCommand `cmd:"" help:"Measure a model on a published split."`
+	Cold      evalColdCommand      `cmd:"" help:"Measure what the catalogue says of titles nobody has watched, on titles left out by year of release."`
 }
 
 type evalBenchmarkCommand struct {
