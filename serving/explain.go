@@ -75,7 +75,7 @@ func (r *reasons) of(q *retrieve.Query, c *retrieve.Candidate) string {
 		return "Popular"
 	case retrieve.New:
 		return "Newly added"
-	case retrieve.Similar, retrieve.Genre:
+	case retrieve.Similar, retrieve.Genre, retrieve.Content:
 		if c.Subject != view.None && q.Eligible.Has(c.Subject) {
 			return r.like(q, c)
 		}

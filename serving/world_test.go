@@ -279,6 +279,11 @@ func writeRelease(t testing.TB, dir string, titles []*catalogv1.Title, seed uint
 		r.Popularity = append(r.Popularity, float32(len(titles)-i))
 		r.Trending = append(r.Trending, float32(i))
 	}
+	return written(t, dir, r)
+}
+
+func written(t testing.TB, dir string, r model.Release) string {
+	t.Helper()
 	_, m, err := model.Write(context.Background(), dir, r)
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,14 @@ import (
 	"marquee/training/model/content"
 )
 
+// catalogue is the catalogue as the warehouse has it.
+type catalogue struct{ conn driver.Conn }
+
+// Titles implements nightly.Catalogue.
+func (c catalogue) Titles(ctx context.Context) ([]content.Title, error) {
+	return catalogueTitles(ctx, c.conn)
+}
+
 // catalogueTitles reads what the warehouse knows of the catalogue, by title_id.
 func catalogueTitles(ctx context.Context, conn driver.Conn) (_ []content.Title, err error) {
 	rows, err := conn.Query(ctx, "SELECT title_id, proto FROM titles ORDER BY title_id")

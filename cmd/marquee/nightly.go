@@ -117,7 +117,7 @@ func (e *engines) nightly(c *console, at time.Time, accept nightly.Acceptance) (
 	p := &nightly.Pipeline{
 		Config: e.settings.Training.Nightly, Recipe: nightly.Recipe{ALS: e.settings.Training.ALS},
 		DB: e.db, Lake: e.lake, Features: snapshots{e.builder()}, Registry: e.registry.As("nightly"),
-		Quality: qualityGate{e.quality}, Accept: accept,
+		Quality: qualityGate{e.quality}, Accept: accept, Catalogue: catalogue{e.warehouse.Conn()},
 		Staging: e.scratch("staging"), Version: buildVersion(), Log: e.log,
 	}
 	var bar *progress

@@ -35,11 +35,16 @@ func (t trainALSCommand) Run(c *console) (err error) {
 	if err != nil {
 		return err
 	}
+	titles, err := catalogueTitles(c.ctx, e.warehouse.Conn())
+	if err != nil {
+		return err
+	}
 	bar := newProgress(c.stderr, e.log, "epochs", int64(e.settings.Training.ALS.Epochs))
 	dir, m, err := nightly.BuildRelease(c.ctx, x, nightly.Recipe{ALS: e.settings.Training.ALS}, nightly.ReleaseOptions{
 		Staging: e.scratch("staging"), Version: buildVersion(), HalfLife: e.settings.Training.Nightly.PopularityHalfLife,
-		Snapshot: nightly.Snapshot{ID: x.Snapshot, AsOf: time.UnixMicro(x.AsOf).UTC(), Hash: hash},
-		Progress: func(p als.Progress) { bar.set(int64(p.Epoch)) },
+		Catalogue: titles,
+		Snapshot:  nightly.Snapshot{ID: x.Snapshot, AsOf: time.UnixMicro(x.AsOf).UTC(), Hash: hash},
+		Progress:  func(p als.Progress) { bar.set(int64(p.Epoch)) },
 	})
 	bar.end()
 	if err != nil {

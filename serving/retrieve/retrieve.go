@@ -24,12 +24,14 @@ type Picture struct {
 	// Bundle is nil while there is no release. It has the view's model rows.
 	Bundle *model.Bundle
 	norms  []float32 // by model row
-	trend  atomic.Pointer[trend]
+	// described are the rows of the titles that the release's content describes, by its rows; nil where it has none.
+	described []uint32
+	trend     atomic.Pointer[trend]
 }
 
 // NewPicture joins a view and the release it was built with.
 func NewPicture(v *view.View, b *model.Bundle) *Picture {
-	p := &Picture{View: v, Bundle: b}
+	p := &Picture{View: v, Bundle: b, described: describedRows(v, b)}
 	if b != nil {
 		p.norms = make([]float32, b.Len())
 		for row := range p.norms {
@@ -102,6 +104,7 @@ const (
 	New
 	Genre
 	ContinueWatching
+	Content
 	// Sources is how many there are.
 	Sources = iota
 )
@@ -122,6 +125,8 @@ func (s Source) String() string {
 		return "genre"
 	case ContinueWatching:
 		return "continue_watching"
+	case Content:
+		return "content"
 	}
 	return fmt.Sprintf("source %d", uint8(s))
 }
@@ -178,6 +183,8 @@ type Query struct {
 
 	vector     []float32
 	found      []ann.Neighbor
+	likeness   []float32 // by row of the release's content
+	nearest    []Candidate
 	mark       []uint32
 	epoch      uint32
 	scratchDim int

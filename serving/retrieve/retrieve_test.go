@@ -259,7 +259,7 @@ func TestSourcesHaveTheContractsNames(t *testing.T) {
 	for s := range Sources {
 		got = append(got, Source(s).String())
 	}
-	want := []string{"als", "similar", "trending", "popular", "new", "genre", "continue_watching"}
+	want := []string{"als", "similar", "trending", "popular", "new", "genre", "continue_watching", "content"}
 	if !slices.Equal(got, want) {
 		t.Errorf("sources %q, want %q", got, want)
 	}

@@ -1,9 +1,7 @@
 package retrieve
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 
 	"marquee/ann"
 	"marquee/serving/view"
@@ -42,9 +40,9 @@ func (q *Query) options(count int) ann.SearchOptions {
 const topScores = 20
 
 // FromSimilar adds the count titles nearest to a title. Its score is their cosine. It says false when the release does not
-// know the title.
+// know the title, or nothing of it: all who began it left.
 func (q *Query) FromSimilar(subject uint32, count int) (bool, error) {
-	if q.Picture.Bundle == nil || !q.Picture.InModel(subject) {
+	if q.Picture.Bundle == nil || !q.Picture.InModel(subject) || q.Picture.norms[subject] == 0 {
 		return false, nil
 	}
 	// One more than asked for: the title itself is the nearest of all, where it may be shown.
@@ -151,49 +149,3 @@ func (q *Query) FromGenre(g uint16, count int) {
 		}
 	}
 }
-
-// FromContent adds the count titles most like a title by what the catalogue says of it: shared genres, then language and
-// year. It is for titles that no release knows yet. Only titles that share a genre qualify.
-func (q *Query) FromContent(subject uint32, count int) {
-	first := len(q.Candidates)
-	for _, g := range q.Picture.Genres(subject) {
-		for _, row := range q.Picture.OfGenre(g) {
-			if row != subject {
-				q.Add(Candidate{Row: row, Source: Genre, Subject: subject, Score: q.Picture.Likeness(subject, row)})
-			}
-		}
-	}
-	found := q.Candidates[first:]
-	slices.SortFunc(found, func(a, b Candidate) int {
-		pa, _ := q.Picture.Popularity(a.Row)
-		pb, _ := q.Picture.Popularity(b.Row)
-		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(pb, pa), cmp.Compare(a.Row, b.Row))
-	})
-	q.Candidates = q.Candidates[:first+min(count, len(found))]
-}
-
-// Likeness compares two titles of the catalogue by content, 0 to 1: the overlap of their genres (Jaccard) for the most part,
-// a shared language and the nearness of their years for the rest.
-func (p *Picture) Likeness(a, b uint32) float32 {
-	ga, gb := p.Genres(a), p.Genres(b)
-	shared := 0
-	for _, g := range ga {
-		if slices.Contains(gb, g) {
-			shared++
-		}
-	}
-	if shared == 0 {
-		return 0
-	}
-	like := .8 * float32(shared) / float32(len(ga)+len(gb)-shared)
-	ta, tb := p.Title(a), p.Title(b)
-	if ta.Language != "" && ta.Language == tb.Language {
-		like += .1
-	}
-	if ta.Year > 0 && tb.Year > 0 {
-		like += .1 / (1 + abs(float32(ta.Year-tb.Year))/10)
-	}
-	return like
-}
-
-func abs(v float32) float32 { return max(v, -v) }

@@ -8,6 +8,7 @@ import (
 	"marquee/ann"
 	"marquee/internal/vec"
 	"marquee/training/foldin"
+	"marquee/training/model/content"
 )
 
 // Bundle is an open release. It never changes and may be used from any number of goroutines while a reference is held: its
@@ -24,6 +25,7 @@ type Bundle struct {
 	solver       *foldin.Solver
 	retrieve     ann.Index
 	similar      ann.Index
+	content      *content.Model
 
 	mappings []*mapping
 	indexes  []*ann.File
@@ -86,6 +88,10 @@ func (b *Bundle) Retrieve() ann.Index { return b.retrieve }
 
 // Similar is the index by cosine, to be asked with a title's vector. Ids are rows.
 func (b *Bundle) Similar() ann.Index { return b.similar }
+
+// Content is what the catalogue said of its titles when the release was made, those that nobody had watched included; nil where the
+// release was made without a catalogue. Its vectors end with the reference.
+func (b *Bundle) Content() *content.Model { return b.content }
 
 // NewScratch returns working memory for FoldIn and Explain.
 func (b *Bundle) NewScratch() *Scratch {

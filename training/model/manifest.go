@@ -8,8 +8,11 @@
 //	gramian.arrow       sums of products of the vectors, float64
 //	retrieve.ann        index of the vectors by inner product: titles for a profile
 //	similar.ann         index of the vectors by cosine: titles like a title
+//	content.arrow       a row a title of the catalogue, watched or not: its terms with their weights
+//	terms.arrow         a row a term: the term and how much it says
 //
-// A title's row is its number in every one of them; rows mean nothing outside their bundle.
+// A title's row is its number in every one of them but the last two, which only a release made beside a catalogue has; rows mean
+// nothing outside their bundle.
 package model
 
 import (
@@ -36,6 +39,8 @@ const (
 	GramianFile  = "gramian.arrow"
 	RetrieveFile = "retrieve.ann"
 	SimilarFile  = "similar.ann"
+	ContentFile  = "content.arrow"
+	TermsFile    = "terms.arrow"
 )
 
 // maxManifest bounds what is read as a manifest.
@@ -73,8 +78,11 @@ type Manifest struct {
 	Snapshot      Snapshot  `json:"snapshot"`
 	Titles        int       `json:"titles"`
 	Dim           int       `json:"dim"`
-	Profiles      int       `json:"profiles"`     // trained on
-	Interactions  int64     `json:"interactions"` // trained on
+	// Described is the number of titles in content.arrow, Terms that in terms.arrow; 0 where there are none.
+	Described    int   `json:"described,omitempty"`
+	Terms        int   `json:"terms,omitempty"`
+	Profiles     int   `json:"profiles"`     // trained on
+	Interactions int64 `json:"interactions"` // trained on
 	// Params is the loss that titles were trained on and profiles are folded in with.
 	Params foldin.Params `json:"params"`
 	// Hyperparameters are the other choices of the run, for people.
@@ -175,6 +183,11 @@ func (m Manifest) validate() error {
 	if m.Profiles < 0 || m.Interactions < 0 {
 		fail("profiles and interactions must be 0 or more, are %d and %d", m.Profiles, m.Interactions)
 	}
+	_, titles := m.Files[ContentFile]
+	_, terms := m.Files[TermsFile]
+	if titles != terms || titles != (m.Described > 0) || titles != (m.Terms > 0) || int64(m.Described) > 1<<31-1 || int64(m.Terms) > 1<<31-1 {
+		fail("described and terms are %d and %d, which goes with both or none of %s and %s", m.Described, m.Terms, ContentFile, TermsFile)
+	}
 	if m.AsOf.IsZero() || m.Created.IsZero() {
 		fail("as_of and created must be set")
 	}
@@ -201,8 +214,10 @@ func (m Manifest) validate() error {
 func (m Manifest) makeID() (string, error) {
 	m.ID, m.Created, m.CodeVersion, m.Quality = "", time.Time{}, "", nil
 	files := map[string]File{}
-	for _, name := range []string{TitlesFile, FactorsFile, GramianFile} {
-		files[name] = m.Files[name]
+	for _, name := range []string{TitlesFile, FactorsFile, GramianFile, ContentFile, TermsFile} {
+		if f, ok := m.Files[name]; ok {
+			files[name] = f
+		}
 	}
 	m.Files = files
 	data, err := json.Marshal(m)

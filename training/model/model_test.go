@@ -410,8 +410,8 @@ func FuzzDecodeManifest(f *testing.F) {
 // FuzzOpen gives a bundle a file of arbitrary content that its manifest vouches for: opening must fail with an error or
 // give a bundle that works.
 func FuzzOpen(f *testing.F) {
-	names := []string{TitlesFile, FactorsFile, GramianFile, RetrieveFile, SimilarFile}
-	source, manifest := written(f, release(5, 4, 12))
+	names := []string{TitlesFile, FactorsFile, GramianFile, RetrieveFile, SimilarFile, ContentFile, TermsFile}
+	source, manifest := written(f, described(f, release(5, 4, 12)))
 	content := map[string][]byte{}
 	for i, name := range names {
 		data, err := os.ReadFile(filepath.Join(source, name))

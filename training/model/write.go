@@ -17,11 +17,12 @@ import (
 
 	"marquee/ann"
 	"marquee/training/foldin"
+	"marquee/training/model/content"
 )
 
 // Release is what Write makes a bundle of.
 type Release struct {
-	// Manifest describes the run. ID, FormatVersion, Titles, Dim and Files are filled in by Write, and Created where it
+	// Manifest describes the run. ID, FormatVersion, Titles, Dim, Described, Terms and Files are filled in by Write, and Created where it
 	// is zero.
 	Manifest Manifest
 	// TitleIDs are the titles' ids by row, unique, 1 to 64 bytes each.
@@ -32,6 +33,8 @@ type Release struct {
 	Factors []float32
 	// Gram is the Gramian of Factors, Dim x Dim; where nil it is computed.
 	Gram []float64
+	// Content, where not nil, is what the catalogue says of titles.
+	Content *content.Model
 	// Index tunes both indexes; its Metric is ignored.
 	Index ann.Options
 }
@@ -127,6 +130,10 @@ func (r *Release) complete() error {
 		}
 	}
 	r.Manifest.FormatVersion, r.Manifest.Titles, r.Manifest.Dim = FormatVersion, n, len(r.Factors)/n
+	r.Manifest.Described, r.Manifest.Terms = 0, 0
+	if r.Content != nil {
+		r.Manifest.Described, r.Manifest.Terms = r.Content.Len(), len(r.Content.Table().Terms)
+	}
 	if r.Manifest.Created.IsZero() {
 		r.Manifest.Created = time.Now()
 	}
@@ -159,15 +166,21 @@ func (r *Release) factors() foldin.Factors {
 
 func (r *Release) writeFiles(ctx context.Context, dir string) (map[string]File, error) {
 	rows, d := len(r.TitleIDs), r.Manifest.Dim
-	parts := []struct {
+	type part struct {
 		name  string
 		write func(w io.Writer) error
-	}{
+	}
+	parts := []part{
 		{TitlesFile, func(w io.Writer) error { return writeTitles(w, *r) }},
 		{FactorsFile, func(w io.Writer) error { return writeRows(w, "factors", rows, d, flat32(r.Factors)) }},
 		{GramianFile, func(w io.Writer) error { return writeRows(w, "gramian", d, d, flat64(r.Gram)) }},
 		{RetrieveFile, func(w io.Writer) error { return r.writeIndex(ctx, w, ann.InnerProduct) }},
 		{SimilarFile, func(w io.Writer) error { return r.writeIndex(ctx, w, ann.Cosine) }},
+	}
+	if r.Content != nil {
+		t := r.Content.Table()
+		parts = append(parts, part{ContentFile, func(w io.Writer) error { return writeContent(w, t) }},
+			part{TermsFile, func(w io.Writer) error { return writeTerms(w, t) }})
 	}
 	files := map[string]File{}
 	for _, p := range parts {

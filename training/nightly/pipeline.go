@@ -18,6 +18,7 @@ import (
 	"marquee/internal/lake"
 	"marquee/training/als"
 	"marquee/training/model"
+	"marquee/training/model/content"
 )
 
 // The names of models in results, as the JSON carries them.
@@ -69,6 +70,12 @@ type Registry interface {
 	PruneReleases(ctx context.Context, keep int) error
 }
 
+// Catalogue says what is known of titles besides who watched them.
+type Catalogue interface {
+	// Titles are all titles, in an order of their own that does not change.
+	Titles(ctx context.Context) ([]content.Title, error)
+}
+
 // Pipeline is what a run needs.
 type Pipeline struct {
 	Config   Config
@@ -81,6 +88,8 @@ type Pipeline struct {
 	// Accept overrules checks of Quality.
 	Accept   Acceptance
 	Registry Registry
+	// Catalogue, when given, is described in the release, so that titles nobody has watched are found by what they are.
+	Catalogue Catalogue
 	// Staging is a local folder for bundles under construction.
 	Staging string
 	// Version is the program's, for the manifest.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"marquee/features"
+	"marquee/training/model"
+	"marquee/training/model/content"
 	"marquee/training/nightly"
 	"marquee/training/registry"
 )
@@ -34,9 +36,16 @@ func says(t *testing.T, s *nightly.Summary, want string) {
 	}
 }
 
+// shelf is a catalogue.
+type shelf []content.Title
+
+func (s shelf) Titles(context.Context) ([]content.Title, error) { return s, nil }
+
 func TestTheFirstRunPromotesAndTheSameAgainDoesNothing(t *testing.T) {
 	eachEngine(t, openWarehouse(t, tribes(4, 40, 30, 12)), func(t *testing.T, h *house) {
-		s := h.run(h.pipeline(), asOf)
+		p := h.pipeline()
+		p.Catalogue = shelf{{ID: "cold", Name: "Night train", Genres: []string{"Drama"}, Maturity: -1}, {ID: "other", Genres: []string{"Drama"}, Maturity: -1}}
+		s := h.run(p, asOf)
 		if !s.Promoted || !s.Gate.Pass || s.Bundle == "" || s.Bundle != h.current() || s.Incumbent != "" || len(s.Resumed) != 0 {
 			t.Fatalf("first run: %+v, in use is %q", s, h.current())
 		}
@@ -44,10 +53,10 @@ func TestTheFirstRunPromotesAndTheSameAgainDoesNothing(t *testing.T) {
 		if s.Protocol != "gt-90" || !s.AsOf.Equal(asOf) || !s.CutAt.After(epoch) || !s.CutAt.Before(asOf) || s.Users < 100 {
 			t.Errorf("protocol %s as of %s, cut at %s, %d users", s.Protocol, s.AsOf, s.CutAt, s.Users)
 		}
-		for _, model := range []string{"als", "popular", "popular_decayed"} {
+		for _, measured := range []string{"als", "popular", "popular_decayed"} {
 			for _, name := range []string{"ndcg@10", "recall@10", "hit_rate@10", "mrr@10", "coverage@10"} {
-				if v, ok := s.Metrics[model][name]; !ok || v < 0 || v > 1 {
-					t.Errorf("%s of %s is %v (%v)", name, model, v, ok)
+				if v, ok := s.Metrics[measured][name]; !ok || v < 0 || v > 1 {
+					t.Errorf("%s of %s is %v (%v)", name, measured, v, ok)
 				}
 			}
 		}
@@ -60,6 +69,9 @@ func TestTheFirstRunPromotesAndTheSameAgainDoesNothing(t *testing.T) {
 		m, err := h.registry.Manifest(t.Context(), s.Bundle)
 		if err != nil || m.Metrics["als"]["ndcg@10"] != s.Metrics["als"]["ndcg@10"] || m.Profiles != 160 || m.Interactions != 160*12 || m.CodeVersion != "test" {
 			t.Errorf("manifest %+v (%v)", m, err)
+		}
+		if m.Described != 2 || m.Files[model.ContentFile].Bytes == 0 {
+			t.Errorf("%d titles of the catalogue are described, want 2", m.Described)
 		}
 		h.stagingIsEmpty()
 

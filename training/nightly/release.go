@@ -12,6 +12,7 @@ import (
 	"marquee/training/als"
 	"marquee/training/dataset"
 	"marquee/training/model"
+	"marquee/training/model/content"
 	"marquee/training/registry"
 )
 
@@ -82,9 +83,16 @@ func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation, q *
 			err = errors.Join(err, fmt.Errorf("clear the staging folder: %w", rmErr))
 		}
 	}()
+	var catalogue []content.Title
+	if p.Catalogue != nil {
+		if catalogue, err = p.Catalogue.Titles(ctx); err != nil {
+			return nil, err
+		}
+	}
 	dir, m, err := BuildRelease(ctx, x, p.Recipe, ReleaseOptions{
 		Staging: staging, Snapshot: whole, Version: p.Version, HalfLife: p.Config.PopularityHalfLife, Metrics: e.ownMetrics(), Quality: q,
-		Progress: p.alsProgress("train"),
+		Catalogue: catalogue,
+		Progress:  p.alsProgress("train"),
 	})
 	if err != nil {
 		return nil, err
@@ -108,10 +116,12 @@ type ReleaseOptions struct {
 	// Quality is what was found of the data, where that was asked.
 	Quality  *model.Quality
 	Progress func(als.Progress)
+	// Catalogue is what is known of titles, those that nobody has watched included; it may be empty.
+	Catalogue []content.Title
 }
 
 // BuildRelease trains on all of x and writes the bundle into the staging folder. It returns the bundle's folder. The same
-// data, recipe and metrics give the same bundle id.
+// data, catalogue, recipe and metrics give the same bundle id.
 func BuildRelease(ctx context.Context, x *dataset.Interactions, r Recipe, o ReleaseOptions) (string, model.Manifest, error) {
 	m, err := als.Train(ctx, Matrix(x), r.ALS, als.Options{Progress: o.Progress})
 	if err != nil {
@@ -120,6 +130,12 @@ func BuildRelease(ctx context.Context, x *dataset.Interactions, r Recipe, o Rele
 	hyper, err := r.hyperparameters()
 	if err != nil {
 		return "", model.Manifest{}, err
+	}
+	var described *content.Model
+	if len(o.Catalogue) > 0 {
+		if described, err = content.Build(o.Catalogue, content.DefaultWeights()); err != nil {
+			return "", model.Manifest{}, err
+		}
 	}
 	return model.Write(ctx, o.Staging, model.Release{
 		Manifest: model.Manifest{
@@ -133,6 +149,7 @@ func BuildRelease(ctx context.Context, x *dataset.Interactions, r Recipe, o Rele
 		Trending:   x.DecayedPopularity(o.Snapshot.AsOf.UnixMicro(), o.HalfLife),
 		Factors:    m.Items,
 		Gram:       m.Gram,
+		Content:    described,
 		Index:      ann.Options{},
 	})
 }
