@@ -2,6 +2,7 @@ package serving
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"marquee/serving/retrieve"
@@ -11,9 +12,15 @@ import (
 
 // reasons finds what to tell a viewer of a title. What it looks at is gathered at most once a request.
 type reasons struct {
+	// exact names for every title the release knows the watched title that its score would miss most; otherwise those that were found
+	// beside a watched title go by that one, as a row of a page says.
+	exact    bool
 	gathered bool
 	subjects []subject
+	parts    []float32
 	texts    []text
+	// failed is why the release could not be asked.
+	failed error
 }
 
 // text is a reason made already: a row of twenty titles gives one reason twenty times.
@@ -23,18 +30,25 @@ type text struct {
 
 // subject is a watched title that others may be explained by.
 type subject struct {
-	row    uint32
-	weight float32
+	row         uint32
+	interaction int // among those folded in
+	// missed is how much of its parts scores would miss without it, once asked for.
+	missed float32
+	asked  bool
 }
 
 const (
-	// maxReasonSubjects bounds how many watched titles are compared with each answered one: the latest.
-	maxReasonSubjects = 32
-	// reasonLikeness is the least similarity at which a watched title explains another.
-	reasonLikeness = .3
+	// maxTexts bounds the reasons that are kept for saying again.
+	maxTexts = 64
+	// leastMissed is the share of a score that would be missing without a watched title for it to be named.
+	leastMissed = .05
+	// maxNamed bounds the watched titles that are compared exactly for a title: those of the largest parts in its score.
+	maxNamed = 4
 )
 
-func (r *reasons) reset() { r.gathered, r.subjects, r.texts = false, r.subjects[:0], r.texts[:0] }
+func (r *reasons) reset() {
+	r.exact, r.gathered, r.failed, r.subjects, r.texts = false, false, nil, r.subjects[:0], r.texts[:0]
+}
 
 // say joins a prefix and a name, once for each pair.
 func (r *reasons) say(prefix, about string) string {
@@ -44,7 +58,7 @@ func (r *reasons) say(prefix, about string) string {
 		}
 	}
 	whole := prefix + about
-	if len(r.texts) < 2*maxReasonSubjects {
+	if len(r.texts) < maxTexts {
 		r.texts = append(r.texts, text{prefix, about, whole})
 	}
 	return whole
@@ -53,14 +67,20 @@ func (r *reasons) say(prefix, about string) string {
 // gather picks the titles watched for good that may be named: a title's name is not shown to who must not see the title.
 func (r *reasons) gather(q *retrieve.Query) {
 	r.gathered = true
+	next := 0
 	for i := range q.Past {
 		p := &q.Past[i]
-		if len(r.subjects) == maxReasonSubjects {
+		if next == len(q.Interactions) {
 			return
 		}
-		if p.Watched && p.Strength > 0 && q.Picture.InModel(p.Row) && q.Eligible.Has(p.Row) {
-			r.subjects = append(r.subjects, subject{p.Row, min(2, p.Strength)})
+		// What was folded in is of the past, in its order.
+		if q.Interactions[next].Row != p.Row {
+			continue
 		}
+		if p.Watched && q.Interactions[next].Strength > 0 && q.Eligible.Has(p.Row) {
+			r.subjects = append(r.subjects, subject{row: p.Row, interaction: next})
+		}
+		next++
 	}
 }
 
@@ -76,6 +96,11 @@ func (r *reasons) of(q *retrieve.Query, c *retrieve.Candidate) string {
 	case retrieve.New:
 		return "Newly added"
 	case retrieve.Similar, retrieve.Genre, retrieve.Content:
+		if r.exact && c.Source == retrieve.Similar {
+			if row := r.explaining(q, c.Row); row != view.None {
+				return r.say("Because you watched ", q.Picture.Title(row).Name)
+			}
+		}
 		if c.Subject != view.None && q.Eligible.Has(c.Subject) {
 			return r.like(q, c)
 		}
@@ -117,22 +142,58 @@ func (r *reasons) genre(q *retrieve.Query, row uint32) string {
 	return r.say("Because you like ", q.Picture.GenreName(best))
 }
 
-// explaining is the watched title that says most about why another is answered, or view.None when none does. It goes by
-// likeness, which is a hundred times cheaper than each title's exact part in the score; that is for who asks to explain.
+// explaining is the watched title that a title's score would miss most, or view.None when it would miss none of those that may be named
+// much. It begins with their parts in the score (Hu, Koren and Volinsky 2008, section 5). A large part is not enough: of two
+// watched titles that say the same, one may hold the score down.
 func (r *reasons) explaining(q *retrieve.Query, row uint32) uint32 {
-	if !q.Picture.InModel(row) {
+	if !q.Picture.InModel(row) || len(q.Vector) == 0 {
 		return view.None
 	}
 	if !r.gathered {
 		r.gather(q)
 	}
-	best, most := view.None, float32(0)
-	for _, s := range r.subjects {
-		if like := q.Picture.Cosine(row, s.row); like >= reasonLikeness && like*s.weight > most {
-			best, most = s.row, like*s.weight
+	if len(r.subjects) == 0 {
+		return view.None
+	}
+	r.parts = slices.Grow(r.parts[:0], len(q.Interactions))[:len(q.Interactions)]
+	if r.failed = q.Picture.Bundle.Explain(r.parts, row, q.Interactions, q.Scratch); r.failed != nil {
+		return view.None
+	}
+	var score float32
+	for _, p := range r.parts {
+		score += p
+	}
+	best, most := view.None, max(leastMissed*score, 0)
+	last := float32(math.Inf(1))
+	for range maxNamed {
+		s := r.below(last)
+		if s == nil || r.parts[s.interaction] <= 0 {
+			break
+		}
+		last = r.parts[s.interaction]
+		if !s.asked {
+			if s.missed, r.failed = q.Picture.Bundle.Removal(q.Vector, q.Interactions[s.interaction], q.Scratch); r.failed != nil {
+				return view.None
+			}
+			s.asked = true
+		}
+		if missed := last * s.missed; missed > most {
+			best, most = s.row, missed
 		}
 	}
 	return best
+}
+
+// below is the subject with the largest part below a limit, or nil.
+func (r *reasons) below(limit float32) *subject {
+	var found *subject
+	for i := range r.subjects {
+		s := &r.subjects[i]
+		if p := r.parts[s.interaction]; p < limit && (found == nil || p > r.parts[found.interaction]) {
+			found = s
+		}
+	}
+	return found
 }
 
 // filtered counts what each filter takes out. It is called before the answer's own titles are taken out too.

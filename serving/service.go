@@ -79,6 +79,7 @@ func (s *Service) Recommend(ctx context.Context, req *connect.Request[servingv1.
 	defer w.end()
 	count := limited(m.GetCount(), defaultCount, maxCount)
 	w.load(m.GetViewer().GetProfileId(), current)
+	w.reasons.exact = true
 	var filtered map[string]uint32
 	if m.GetExplain() {
 		filtered = w.filtered()
@@ -222,6 +223,10 @@ func (w *work) recommendations(items []retrieve.Candidate) []*servingv1.Recommen
 		r.Source = c.Source.String()
 		out[i] = r
 		w.s.metrics.shown[c.Source].Inc()
+	}
+	if w.reasons.failed != nil {
+		w.modelFailed(w.reasons.failed)
+		w.reasons.failed = nil
 	}
 	return out
 }
