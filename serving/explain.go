@@ -2,7 +2,6 @@ package serving
 
 import (
 	"cmp"
-	"math"
 	"slices"
 
 	"marquee/serving/retrieve"
@@ -17,7 +16,7 @@ type reasons struct {
 	exact    bool
 	gathered bool
 	subjects []subject
-	parts    []float32
+	missed   []float32 // a vector a subject: what scores would miss without it
 	texts    []text
 	// failed is why the release could not be asked.
 	failed error
@@ -32,9 +31,6 @@ type text struct {
 type subject struct {
 	row         uint32
 	interaction int // among those folded in
-	// missed is how much of its parts scores would miss without it, once asked for.
-	missed float32
-	asked  bool
 }
 
 const (
@@ -42,8 +38,8 @@ const (
 	maxTexts = 64
 	// leastMissed is the share of a score that would be missing without a watched title for it to be named.
 	leastMissed = .05
-	// maxNamed bounds the watched titles that are compared exactly for a title: those of the largest parts in its score.
-	maxNamed = 4
+	// maxSubjects bounds the watched titles that may be named: the latest.
+	maxSubjects = 24
 )
 
 func (r *reasons) reset() {
@@ -64,14 +60,14 @@ func (r *reasons) say(prefix, about string) string {
 	return whole
 }
 
-// gather picks the titles watched for good that may be named: a title's name is not shown to who must not see the title.
+// gather picks the latest titles watched for good that may be named: a title's name is not shown to who must not see the title.
 func (r *reasons) gather(q *retrieve.Query) {
 	r.gathered = true
 	next := 0
 	for i := range q.Past {
 		p := &q.Past[i]
-		if next == len(q.Interactions) {
-			return
+		if next == len(q.Interactions) || len(r.subjects) == maxSubjects {
+			break
 		}
 		// What was folded in is of the past, in its order.
 		if q.Interactions[next].Row != p.Row {
@@ -81,6 +77,14 @@ func (r *reasons) gather(q *retrieve.Query) {
 			r.subjects = append(r.subjects, subject{row: p.Row, interaction: next})
 		}
 		next++
+	}
+	dim := len(q.Vector)
+	r.missed = slices.Grow(r.missed[:0], len(r.subjects)*dim)[:len(r.subjects)*dim]
+	for i, s := range r.subjects {
+		if r.failed = q.Picture.Bundle.Removal(r.missed[i*dim:(i+1)*dim], q.Vector, q.Interactions[s.interaction], q.Scratch); r.failed != nil {
+			r.subjects = r.subjects[:0]
+			return
+		}
 	}
 }
 
@@ -142,9 +146,9 @@ func (r *reasons) genre(q *retrieve.Query, row uint32) string {
 	return r.say("Because you like ", q.Picture.GenreName(best))
 }
 
-// explaining is the watched title that a title's score would miss most, or view.None when it would miss none of those that may be named
-// much. It begins with their parts in the score (Hu, Koren and Volinsky 2008, section 5). A large part is not enough: of two
-// watched titles that say the same, one may hold the score down.
+// explaining is the one of the titles watched last that a title's score would miss most, or view.None when it would miss none of
+// them much. A large part in the score (Hu, Koren and Volinsky 2008, section 5) is not enough to be named: of two watched titles
+// that say the same, one may hold the score down.
 func (r *reasons) explaining(q *retrieve.Query, row uint32) uint32 {
 	if !q.Picture.InModel(row) || len(q.Vector) == 0 {
 		return view.None
@@ -152,48 +156,14 @@ func (r *reasons) explaining(q *retrieve.Query, row uint32) uint32 {
 	if !r.gathered {
 		r.gather(q)
 	}
-	if len(r.subjects) == 0 {
-		return view.None
-	}
-	r.parts = slices.Grow(r.parts[:0], len(q.Interactions))[:len(q.Interactions)]
-	if r.failed = q.Picture.Bundle.Explain(r.parts, row, q.Interactions, q.Scratch); r.failed != nil {
-		return view.None
-	}
-	var score float32
-	for _, p := range r.parts {
-		score += p
-	}
-	best, most := view.None, max(leastMissed*score, 0)
-	last := float32(math.Inf(1))
-	for range maxNamed {
-		s := r.below(last)
-		if s == nil || r.parts[s.interaction] <= 0 {
-			break
-		}
-		last = r.parts[s.interaction]
-		if !s.asked {
-			if s.missed, r.failed = q.Picture.Bundle.Removal(q.Vector, q.Interactions[s.interaction], q.Scratch); r.failed != nil {
-				return view.None
-			}
-			s.asked = true
-		}
-		if missed := last * s.missed; missed > most {
+	b, dim := q.Picture.Bundle, len(q.Vector)
+	best, most := view.None, max(leastMissed*b.Score(row, q.Vector), 0)
+	for i, s := range r.subjects {
+		if missed := b.Score(row, r.missed[i*dim:(i+1)*dim]); missed > most {
 			best, most = s.row, missed
 		}
 	}
 	return best
-}
-
-// below is the subject with the largest part below a limit, or nil.
-func (r *reasons) below(limit float32) *subject {
-	var found *subject
-	for i := range r.subjects {
-		s := &r.subjects[i]
-		if p := r.parts[s.interaction]; p < limit && (found == nil || p > r.parts[found.interaction]) {
-			found = s
-		}
-	}
-	return found
 }
 
 // filtered counts what each filter takes out. It is called before the answer's own titles are taken out too.

@@ -26,7 +26,7 @@ func TestRemovalForetellsTheScoreWithout(t *testing.T) {
 			t.Fatal(err)
 		}
 		sc, other := s.NewScratch(), s.NewScratch()
-		negative := 0
+		against := 0
 		for range 30 {
 			var cols []uint32
 			var strength []float32
@@ -34,26 +34,30 @@ func TestRemovalForetellsTheScoreWithout(t *testing.T) {
 				cols, strength = append(cols, uint32(c)), append(strength, float32(rng.IntN(4))/2-0.5)
 			}
 			strength[0], strength[1] = 1, 0.5
-			x, without, parts := make([]float32, dim), make([]float32, dim), make([]float32, len(cols))
+			x, without, fall := make([]float32, dim), make([]float32, dim), make([]float32, dim)
 			if err := s.Solve(x, cols, strength, sc); err != nil {
 				t.Fatal(err)
 			}
 			target := f.Row(rng.IntN(titles))
+			parts := make([]float32, len(cols))
 			if err := s.Explain(parts, target, cols, strength, sc); err != nil {
 				t.Fatal(err)
 			}
 			for k, c := range cols {
-				fall, err := s.Removal(x, c, strength[k], sc)
-				if err != nil {
+				if err := s.Removal(fall, x, c, strength[k], sc); err != nil {
 					t.Fatal(err)
 				}
-				if fall < 0 {
-					negative++
+				var want float64
+				for i, v := range target {
+					want += float64(v) * float64(fall[i])
+				}
+				if want*float64(parts[k]) < 0 {
+					against++
 				}
 				rest, values := slices.Delete(slices.Clone(cols), k, k+1), slices.Delete(slices.Clone(strength), k, k+1)
 				if strength[k] <= 0 {
-					if fall != 0 {
-						t.Errorf("%s: an interaction without a pull has %g", name, fall)
+					if want != 0 {
+						t.Errorf("%s: an interaction without a pull has %g", name, want)
 					}
 					continue
 				}
@@ -64,12 +68,12 @@ func TestRemovalForetellsTheScoreWithout(t *testing.T) {
 				for i, v := range target {
 					before, after = before+float64(v)*float64(x[i]), after+float64(v)*float64(without[i])
 				}
-				if want := float64(fall * parts[k]); name != "wide" && math.Abs(before-after-want) > 2e-4*(1+math.Abs(want)) {
+				if name != "wide" && math.Abs(before-after-want) > 2e-4*(1+math.Abs(want)) {
 					t.Fatalf("%s: the score falls by %g without interaction %d, foretold were %g", name, before-after, k, want)
 				}
 			}
 		}
-		if name == "plain" && negative == 0 {
+		if name == "plain" && against == 0 {
 			t.Error("no interaction held scores down: the test has nothing to tell parts and removals apart by")
 		}
 	}
@@ -85,15 +89,17 @@ func TestRemovalRefuses(t *testing.T) {
 	if err := s.Solve(x, []uint32{1}, []float32{-1}, sc); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := s.Removal(x, 1, 1, sc); err != nil || v != 0 {
-		t.Errorf("of a row without a vector: %g, %v", v, err)
+	dst := []float32{7}
+	if err := s.Removal(dst, x, 1, 1, sc); err != nil || dst[0] != 0 {
+		t.Errorf("of a row without a vector: %g, %v", dst, err)
 	}
-	for name, call := range map[string]func() (float32, error){
-		"column":   func() (float32, error) { return s.Removal(x, 2, 1, sc) },
-		"strength": func() (float32, error) { return s.Removal(x, 1, float32(math.Inf(1)), sc) },
-		"vector":   func() (float32, error) { return s.Removal(nil, 1, 1, sc) },
+	for name, err := range map[string]error{
+		"column":   s.Removal(dst, x, 2, 1, sc),
+		"strength": s.Removal(dst, x, 1, float32(math.Inf(1)), sc),
+		"vector":   s.Removal(dst, nil, 1, 1, sc),
+		"result":   s.Removal(nil, x, 1, 1, sc),
 	} {
-		if _, err := call(); !errors.Is(err, ErrInput) {
+		if !errors.Is(err, ErrInput) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

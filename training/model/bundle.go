@@ -132,14 +132,13 @@ func (b *Bundle) Explain(dst []float32, title uint32, history []Interaction, s *
 	return nil
 }
 
-// Removal says how much of a title's contribution (Explain) to any score would be missed without the title in the history that the profile
-// was just folded in from with s, see foldin.Solver.Removal.
-func (b *Bundle) Removal(profile []float32, h Interaction, s *Scratch) (float32, error) {
-	v, err := b.solver.Removal(profile, h.Row, h.Strength, s.solve)
-	if err != nil {
-		return 0, fmt.Errorf("explain by a title: %w", err)
+// Removal writes to dst (length Dim) what the scores of a profile, just folded in with s, would miss without one title of its history:
+// the product of dst with a title's vector. See foldin.Solver.Removal.
+func (b *Bundle) Removal(dst, profile []float32, h Interaction, s *Scratch) error {
+	if err := b.solver.Removal(dst, profile, h.Row, h.Strength, s.solve); err != nil {
+		return fmt.Errorf("explain by a title: %w", err)
 	}
-	return v, nil
+	return nil
 }
 
 // ScoreAll writes to dst (length Len) every title's score for a profile vector of length Dim.

@@ -28,16 +28,12 @@ func TestWithoutTheNamedTitleTheScoreIsLower(t *testing.T) {
 				scores[h.Row] = -1
 			}
 			title := uint32(slices.Index(scores, slices.Max(scores)))
-			parts := make([]float32, len(history))
-			if err := b.Explain(parts, title, history, s); err != nil {
-				t.Fatal(err)
-			}
+			parts, missed := make([]float32, len(history)), make([]float32, dim)
 			for k, h := range history {
-				missed, err := b.Removal(x, h, s)
-				if err != nil {
+				if err := b.Removal(missed, x, h, s); err != nil {
 					t.Fatal(err)
 				}
-				parts[k] *= missed
+				parts[k] = b.Score(title, missed)
 			}
 			named := slices.Index(parts, slices.Max(parts))
 			rest := slices.Delete(slices.Clone(history), named, named+1)
