@@ -73,6 +73,24 @@ func BenchmarkRecommend(b *testing.B) {
 	}
 }
 
+// BenchmarkRecommendFiltered has a filter of which a part hangs on titles alone, a part on the request.
+func BenchmarkRecommendFiltered(b *testing.B) {
+	w := loadedWorld(b)
+	for name, filter := range map[string]string{
+		"titles": `"Drama" in title.genres`, "request": `"Drama" in title.genres && (viewer.country == "SE" || title.year > 1990)`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				m := &servingv1.RecommendRequest{Viewer: &servingv1.Viewer{ProfileId: fmt.Sprint("p", i%1000), Country: "SE"}, Filter: filter}
+				if _, err := w.module.Service().Recommend(b.Context(), connect.NewRequest(m)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkHomePage(b *testing.B) {
 	w := loadedWorld(b)
 	b.ReportAllocs()

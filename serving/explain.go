@@ -176,6 +176,7 @@ func (w *work) filtered() map[string]uint32 {
 		"seen":        w.q.Excluded.Seen,
 		"disliked":    w.q.Excluded.Disliked,
 		"just_played": w.q.Excluded.JustPlayed,
+		"filter":      uint32(w.q.Refused),
 	}
 	for name, n := range out {
 		if n == 0 {

@@ -163,13 +163,14 @@ func (w *world) askAnything(rng *rand.Rand, rung string, byID map[string]*catalo
 	if rng.IntN(2) == 0 {
 		v.MaxMaturityAge = proto.Uint32(uint32(rng.IntN(22)))
 	}
+	wanted, filter := randomFilter(rng)
 	var got []*servingv1.Recommendation
 	var names []string
 	switch rng.IntN(3) {
 	case 0:
-		got = w.recommend(&servingv1.RecommendRequest{Viewer: v, Count: uint32(rng.IntN(60))}).Titles
+		got = w.recommend(&servingv1.RecommendRequest{Viewer: v, Count: uint32(rng.IntN(60)), Filter: filter}).Titles
 	case 1:
-		for _, r := range w.home(&servingv1.HomePageRequest{Viewer: v, RowSize: uint32(rng.IntN(12))}).Rows {
+		for _, r := range w.home(&servingv1.HomePageRequest{Viewer: v, RowSize: uint32(rng.IntN(12)), Filter: filter}).Rows {
 			got = append(got, r.Titles...)
 			if r.Kind == "because_you_watched" {
 				names = append(names, r.Subject)
@@ -179,7 +180,7 @@ func (w *world) askAnything(rng *rand.Rand, rung string, byID map[string]*catalo
 		if rng.IntN(4) == 0 {
 			v = nil
 		}
-		r, err := w.client.SimilarTitles(w.t.Context(), connect.NewRequest(&servingv1.SimilarTitlesRequest{TitleId: fmt.Sprint("t", rng.IntN(400)), Viewer: v, Count: uint32(rng.IntN(60))}))
+		r, err := w.client.SimilarTitles(w.t.Context(), connect.NewRequest(&servingv1.SimilarTitlesRequest{TitleId: fmt.Sprint("t", rng.IntN(400)), Viewer: v, Count: uint32(rng.IntN(60)), Filter: filter}))
 		if err != nil && connect.CodeOf(err) != connect.CodeNotFound {
 			w.t.Fatal(err)
 		}
@@ -190,6 +191,9 @@ func (w *world) askAnything(rng *rand.Rand, rung string, byID map[string]*catalo
 	for _, title := range got {
 		if !mayShow(byID[title.TitleId], v) {
 			w.t.Fatalf("%s: %v is shown %v", rung, v, byID[title.TitleId])
+		}
+		if !wanted(byID[title.TitleId], v) {
+			w.t.Fatalf("%s: %v, who asks for %q, is shown %v", rung, v, filter, byID[title.TitleId])
 		}
 	}
 	for _, id := range names {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"marquee/serving/expr"
 	"marquee/serving/ids"
 	"marquee/serving/state"
 )
@@ -65,6 +66,10 @@ func New(cfg Config, d Deps) (*Module, error) {
 	if d.Erased != nil {
 		follower.LeaveOut(d.Erased)
 	}
+	expressions, err := expr.NewCompiler()
+	if err != nil {
+		return nil, err
+	}
 	p := &pictures{
 		cfg: cfg, titles: d.Titles, source: d.Releases, ids: table, log: log, metrics: m,
 		kick: make(chan chan struct{}), stopped: make(chan struct{}),
@@ -74,7 +79,7 @@ func New(cfg Config, d Deps) (*Module, error) {
 		pictures: p,
 		service: &Service{
 			cfg: cfg, clock: d.Clock, store: store, follower: follower, pictures: p,
-			entitlements: d.Entitlements, log: log, metrics: m,
+			entitlements: d.Entitlements, expressions: expressions, log: log, metrics: m,
 		},
 	}, nil
 }

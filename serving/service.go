@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"marquee/serving/arrange"
+	"marquee/serving/expr"
 	"marquee/serving/retrieve"
 	"marquee/serving/state"
 	servingv1 "marquee/serving/v1"
@@ -28,6 +29,7 @@ type Service struct {
 	follower     *state.Follower
 	pictures     *pictures
 	entitlements EntitlementReader
+	expressions  *expr.Compiler
 	log          *slog.Logger
 	metrics      *metrics
 	pool         sync.Pool
@@ -61,6 +63,27 @@ func checkViewer(v *servingv1.Viewer, positions []*servingv1.Position) error {
 	return nil
 }
 
+// wish is what a caller's expressions ask for; each is nil where there is none.
+type wish struct {
+	filter *expr.Filter
+	boost  *expr.Boost
+}
+
+// wish compiles a caller's expressions.
+func (s *Service) wish(filter, boost string) (w wish, err error) {
+	if filter != "" {
+		if w.filter, err = s.expressions.Filter(filter); err != nil {
+			return w, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("filter: %w", err))
+		}
+	}
+	if boost != "" {
+		if w.boost, err = s.expressions.Boost(boost); err != nil {
+			return w, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("boost: %w", err))
+		}
+	}
+	return w, nil
+}
+
 // Recommend answers one list of titles for a profile.
 func (s *Service) Recommend(ctx context.Context, req *connect.Request[servingv1.RecommendRequest]) (*connect.Response[servingv1.RecommendResponse], error) {
 	s.metrics.requests.WithLabelValues("Recommend").Inc()
@@ -68,11 +91,15 @@ func (s *Service) Recommend(ctx context.Context, req *connect.Request[servingv1.
 	if err := checkViewer(m.GetViewer(), m.GetMinPosition()); err != nil {
 		return nil, err
 	}
+	wish, err := s.wish(m.GetFilter(), m.GetBoost())
+	if err != nil {
+		return nil, err
+	}
 	current, err := s.await(ctx, m.GetMinPosition())
 	if err != nil {
 		return nil, err
 	}
-	w, err := s.begin(ctx, m.GetViewer())
+	w, err := s.begin(ctx, m.GetViewer(), wish)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +128,11 @@ func (s *Service) Recommend(ctx context.Context, req *connect.Request[servingv1.
 func (s *Service) SimilarTitles(ctx context.Context, req *connect.Request[servingv1.SimilarTitlesRequest]) (*connect.Response[servingv1.SimilarTitlesResponse], error) {
 	s.metrics.requests.WithLabelValues("SimilarTitles").Inc()
 	m := req.Msg
-	w, err := s.begin(ctx, m.GetViewer())
+	wish, err := s.wish(m.GetFilter(), "")
+	if err != nil {
+		return nil, err
+	}
+	w, err := s.begin(ctx, m.GetViewer(), wish)
 	if err != nil {
 		return nil, err
 	}
@@ -143,11 +174,15 @@ func (s *Service) HomePage(ctx context.Context, req *connect.Request[servingv1.H
 	if err := checkViewer(m.GetViewer(), m.GetMinPosition()); err != nil {
 		return nil, err
 	}
+	wish, err := s.wish(m.GetFilter(), m.GetBoost())
+	if err != nil {
+		return nil, err
+	}
 	current, err := s.await(ctx, m.GetMinPosition())
 	if err != nil {
 		return nil, err
 	}
-	w, err := s.begin(ctx, m.GetViewer())
+	w, err := s.begin(ctx, m.GetViewer(), wish)
 	if err != nil {
 		return nil, err
 	}

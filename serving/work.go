@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"marquee/serving/arrange"
+	"marquee/serving/expr"
 	"marquee/serving/rank"
 	"marquee/serving/retrieve"
 	"marquee/serving/slot"
@@ -38,8 +39,8 @@ type stageTime struct {
 }
 
 // begin takes a picture and applies the hard filters of the viewer, who may be nil: somebody without a country, a limit or
-// a subscription to ask about. The caller calls end.
-func (s *Service) begin(ctx context.Context, viewer *servingv1.Viewer) (*work, error) {
+// a subscription to ask about; then the caller's wish. The caller calls end.
+func (s *Service) begin(ctx context.Context, viewer *servingv1.Viewer, wish wish) (*work, error) {
 	held := s.pictures.slot.Acquire()
 	if held == nil {
 		return nil, connect.NewError(connect.CodeUnavailable, errors.New("no catalogue is loaded yet"))
@@ -59,6 +60,11 @@ func (s *Service) begin(ctx context.Context, viewer *servingv1.Viewer) (*work, e
 		w.audience.Plan = w.plan(ctx, id)
 	}
 	w.q.Begin(held.Value, w.audience, s.store.Trending())
+	if wish.filter != nil || wish.boost != nil {
+		w.q.Wish(wish.filter, wish.boost, expr.Request{
+			Country: w.audience.Country, DeviceClass: viewer.GetDeviceClass(), MaxMaturityAge: w.audience.MaxAge, Now: w.audience.Now,
+		})
+	}
 	w.reasons.reset()
 	w.took(stageFilter, began)
 	if held.Value.Bundle == nil {
@@ -171,11 +177,18 @@ const (
 	similarSubjects    = 2
 )
 
+// particularSearch is how many times as many candidates are searched for when each must still be asked whether the caller wants it.
+// What is short even so is made up from what is popular, through the whole catalogue.
+const particularSearch = 4
+
 // candidates finds and ranks what may be recommended: at least count titles where there are as many.
 // Neighbours of what was watched last are for lists: a page has rows of its own for them.
 func (w *work) candidates(count, fromModel int, neighbours bool) {
 	began := time.Now()
 	q := &w.q
+	if q.Particular() {
+		fromModel *= particularSearch
+	}
 	if err := q.FromModel(max(fromModel, 2*count)); err != nil {
 		w.modelFailed(err)
 		q.Vector = q.Vector[:0]

@@ -124,8 +124,15 @@ func printDegraded(c *console, steps []string) {
 	}
 }
 
+// wishing are the expressions of a caller.
+type wishing struct {
+	Filter string `help:"Only titles of which this CEL expression is true, such as 'title.year >= 2000 && \"Drama\" in title.genres'." placeholder:"CEL"`
+	Boost  string `help:"Multiply scores by this CEL expression, such as 'title.language == \"no\" ? 1.5 : 1.0'." placeholder:"CEL"`
+}
+
 type recommendCommand struct {
 	asking
+	wishing
 	Profile string `required:"" help:"The profile's id." placeholder:"ID"`
 	Count   uint32 `help:"How many titles." default:"20"`
 	Explain bool   `help:"Also say how each title came about."`
@@ -134,7 +141,7 @@ type recommendCommand struct {
 // Run asks for a list.
 func (r recommendCommand) Run(c *console) error {
 	return r.ask(c, func(to recommender) error {
-		resp, err := to.Recommend(c.ctx, connect.NewRequest(&servingv1.RecommendRequest{Viewer: r.viewer(r.Profile), Count: r.Count, Explain: r.Explain}))
+		resp, err := to.Recommend(c.ctx, connect.NewRequest(&servingv1.RecommendRequest{Viewer: r.viewer(r.Profile), Count: r.Count, Explain: r.Explain, Filter: r.Filter, Boost: r.Boost}))
 		if err != nil {
 			return fmt.Errorf("recommend for %s: %w", r.Profile, err)
 		}
@@ -185,15 +192,16 @@ func sortedKeys(m map[string]uint32) []string {
 
 type similarCommand struct {
 	asking
-	Title string `required:"" help:"The title's id." placeholder:"ID"`
-	Count uint32 `help:"How many titles." default:"20"`
+	Title  string `required:"" help:"The title's id." placeholder:"ID"`
+	Count  uint32 `help:"How many titles." default:"20"`
+	Filter string `help:"Only titles of which this CEL expression is true." placeholder:"CEL"`
 }
 
 // Run asks for a title's neighbours.
 func (s similarCommand) Run(c *console) error {
 	return s.ask(c, func(to recommender) error {
 		// Without a profile the hard filters are those of anybody in the country given.
-		resp, err := to.SimilarTitles(c.ctx, connect.NewRequest(&servingv1.SimilarTitlesRequest{TitleId: s.Title, Count: s.Count}))
+		resp, err := to.SimilarTitles(c.ctx, connect.NewRequest(&servingv1.SimilarTitlesRequest{TitleId: s.Title, Count: s.Count, Filter: s.Filter}))
 		if err != nil {
 			return fmt.Errorf("similar to %s: %w", s.Title, err)
 		}
@@ -208,6 +216,7 @@ func (s similarCommand) Run(c *console) error {
 
 type homeCommand struct {
 	asking
+	wishing
 	Profile string `required:"" help:"The profile's id." placeholder:"ID"`
 	Rows    uint32 `help:"Rows at most." default:"10"`
 	RowSize uint32 `help:"Titles a row at most." default:"10"`
@@ -230,7 +239,7 @@ type homeJSON struct {
 // Run asks for a home page.
 func (h homeCommand) Run(c *console) error {
 	return h.ask(c, func(to recommender) error {
-		resp, err := to.HomePage(c.ctx, connect.NewRequest(&servingv1.HomePageRequest{Viewer: h.viewer(h.Profile), Rows: h.Rows, RowSize: h.RowSize}))
+		resp, err := to.HomePage(c.ctx, connect.NewRequest(&servingv1.HomePageRequest{Viewer: h.viewer(h.Profile), Rows: h.Rows, RowSize: h.RowSize, Filter: h.Filter, Boost: h.Boost}))
 		if err != nil {
 			return fmt.Errorf("home page of %s: %w", h.Profile, err)
 		}

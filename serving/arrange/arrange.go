@@ -42,14 +42,22 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// List appends to dst the best count of the query's ranked candidates that are open still, and closes them.
+// List appends to dst the best count of the query's ranked candidates that are open still, and closes them. Where titles that the
+// release knows are too few, the others fill it up beyond their share: they come last.
 func List(dst []retrieve.Candidate, q *retrieve.Query, count int, cfg Config) []retrieve.Candidate {
 	cold := count
 	if len(q.Vector) > 0 {
 		cold = int(cfg.ColdShare*float64(count) + .5)
 	}
+	full := len(dst) + count
+	dst = take(dst, q, full, cold)
+	return take(dst, q, full, count)
+}
+
+// take appends open candidates until dst has full, at most cold of them unknown to the release.
+func take(dst []retrieve.Candidate, q *retrieve.Query, full, cold int) []retrieve.Candidate {
 	for _, c := range q.Candidates {
-		if count == 0 {
+		if len(dst) >= full {
 			break
 		}
 		if !q.Open.Has(c.Row) {
@@ -63,7 +71,6 @@ func List(dst []retrieve.Candidate, q *retrieve.Query, count int, cfg Config) []
 		}
 		q.Open.Clear(c.Row)
 		dst = append(dst, c)
-		count--
 	}
 	return dst
 }
@@ -157,7 +164,7 @@ func (p *Page) continueWatching(q *retrieve.Query, s Settings) {
 		if len(p.Items)-from == s.RowSize {
 			break
 		}
-		if q.Eligible.Has(past.Row) && goesOn(q, past) {
+		if q.Eligible.Has(past.Row) && goesOn(q, past) && q.Wanted(past.Row) {
 			p.Items = append(p.Items, retrieve.Candidate{Row: past.Row, Source: retrieve.ContinueWatching, Subject: view.None, Score: 1 - past.Completed})
 		}
 	}

@@ -70,6 +70,7 @@ func Score(q *retrieve.Query, candidates []retrieve.Candidate, cfg Config) {
 		}
 		c.Score *= 1 + float32(cfg.TrendingBoost)*q.TrendScore(c.Row)
 		c.Score *= 1 - float32(cfg.DislikePenalty)*nearest(q, c.Row, disliked)
+		c.Score *= q.Boost(c.Row)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"marquee/ann"
 	"marquee/internal/vec"
+	"marquee/serving/expr"
 	"marquee/serving/state"
 	"marquee/serving/view"
 	"marquee/training/model"
@@ -27,11 +28,20 @@ type Picture struct {
 	// described are the rows of the titles that the release's content describes, by its rows; nil where it has none.
 	described []uint32
 	trend     atomic.Pointer[trend]
+	// masks and raises are what expressions that hang on titles alone say of this picture's.
+	masks  *expr.Recent[*expr.Filter, ann.Bitmap]
+	raises *expr.Recent[*expr.Boost, []float32]
 }
+
+// remembered is how many expressions' values a picture keeps at least: a bit, or a float32, a title each.
+const remembered = 64
 
 // NewPicture joins a view and the release it was built with.
 func NewPicture(v *view.View, b *model.Bundle) *Picture {
-	p := &Picture{View: v, Bundle: b, described: describedRows(v, b)}
+	p := &Picture{
+		View: v, Bundle: b, described: describedRows(v, b),
+		masks: expr.NewRecent[*expr.Filter, ann.Bitmap](remembered), raises: expr.NewRecent[*expr.Boost, []float32](remembered),
+	}
 	if b != nil {
 		p.norms = make([]float32, b.Len())
 		for row := range p.norms {
@@ -180,7 +190,10 @@ type Query struct {
 
 	// Candidates are what the sources found, each row once.
 	Candidates []Candidate
+	// Refused counts the titles that a filter of the caller's took out before the search.
+	Refused int
 
+	wish       wish
 	vector     []float32
 	found      []ann.Neighbor
 	likeness   []float32 // by row of the release's content
@@ -202,12 +215,13 @@ func (q *Query) Begin(p *Picture, a view.Audience, trending *state.Trend) {
 	q.Past, q.Excluded, q.Known = q.Past[:0], Excluded{}, false
 	q.Affinity, q.Vector, q.Interactions = q.Affinity[:0], q.Vector[:0], q.Interactions[:0]
 	q.Plan, q.TopScore = ann.Plan{}, 0
+	q.wish, q.Refused = wish{}, 0
 	q.trend = p.trending(trending)
 	q.Reset()
 }
 
 // End lets go of what belongs to the release.
-func (q *Query) End() { q.Picture, q.trend = nil, nil }
+func (q *Query) End() { q.Picture, q.trend, q.wish = nil, nil, wish{} }
 
 // Reset forgets the candidates.
 func (q *Query) Reset() {
@@ -234,6 +248,11 @@ func sized[T any](s []T, n int) []T {
 // Add adds a candidate unless its row is one already or may not be recommended, and reports whether it did.
 func (q *Query) Add(c Candidate) bool {
 	if !q.Open.Has(c.Row) || q.mark[c.Row] == q.epoch {
+		return false
+	}
+	if !q.wantedNow(c.Row) {
+		// It is not asked about again.
+		q.Open.Clear(c.Row)
 		return false
 	}
 	q.mark[c.Row] = q.epoch

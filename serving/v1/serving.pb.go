@@ -252,7 +252,12 @@ type RecommendRequest struct {
 	// Wait until these events are in the profile's state, within the request's deadline.
 	MinPosition []*Position `protobuf:"bytes,3,rep,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
 	// Also say how each title came about: fills explanation.
-	Explain       bool `protobuf:"varint,4,opt,name=explain,proto3" json:"explain,omitempty"`
+	Explain bool `protobuf:"varint,4,opt,name=explain,proto3" json:"explain,omitempty"`
+	// A CEL expression over title, viewer and now that must be true of every title of the answer, such as
+	// title.year >= 2000 && "Drama" in title.genres. A title of which it has no value, say for want of a year, is left out.
+	Filter string `protobuf:"bytes,5,opt,name=filter,proto3" json:"filter,omitempty"`
+	// A CEL expression that scores are multiplied by, 0 to 1000, such as title.language == "no" ? 1.5 : 1.0. No value: 1.
+	Boost         string `protobuf:"bytes,6,opt,name=boost,proto3" json:"boost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -313,6 +318,20 @@ func (x *RecommendRequest) GetExplain() bool {
 		return x.Explain
 	}
 	return false
+}
+
+func (x *RecommendRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *RecommendRequest) GetBoost() string {
+	if x != nil {
+		return x.Boost
+	}
+	return ""
 }
 
 type RecommendResponse struct {
@@ -594,7 +613,9 @@ type SimilarTitlesRequest struct {
 	// At most 500; 0 means 20.
 	Count uint32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
 	// Whose hard filters hold. Absent: those of a viewer without country or limit.
-	Viewer        *Viewer `protobuf:"bytes,3,opt,name=viewer,proto3" json:"viewer,omitempty"`
+	Viewer *Viewer `protobuf:"bytes,3,opt,name=viewer,proto3" json:"viewer,omitempty"`
+	// As in RecommendRequest.
+	Filter        string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -648,6 +669,13 @@ func (x *SimilarTitlesRequest) GetViewer() *Viewer {
 		return x.Viewer
 	}
 	return nil
+}
+
+func (x *SimilarTitlesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
 }
 
 type SimilarTitlesResponse struct {
@@ -724,8 +752,12 @@ type HomePageRequest struct {
 	// Rows at most; 0 means 10.
 	Rows uint32 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
 	// Titles a row at most; 0 means 20.
-	RowSize       uint32      `protobuf:"varint,3,opt,name=row_size,json=rowSize,proto3" json:"row_size,omitempty"`
-	MinPosition   []*Position `protobuf:"bytes,4,rep,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
+	RowSize     uint32      `protobuf:"varint,3,opt,name=row_size,json=rowSize,proto3" json:"row_size,omitempty"`
+	MinPosition []*Position `protobuf:"bytes,4,rep,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
+	// As in RecommendRequest, for every row.
+	Filter string `protobuf:"bytes,5,opt,name=filter,proto3" json:"filter,omitempty"`
+	// As in RecommendRequest, for rows that are in the order of scores for the profile.
+	Boost         string `protobuf:"bytes,6,opt,name=boost,proto3" json:"boost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -786,6 +818,20 @@ func (x *HomePageRequest) GetMinPosition() []*Position {
 		return x.MinPosition
 	}
 	return nil
+}
+
+func (x *HomePageRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *HomePageRequest) GetBoost() string {
+	if x != nil {
+		return x.Boost
+	}
+	return ""
 }
 
 // Row is one shelf of the home page.
@@ -950,12 +996,14 @@ const file_serving_v1_serving_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06source\x18\x05 \x01(\tR\x06source\x12\x12\n" +
 	"\x04year\x18\x06 \x01(\x05R\x04year\x12\x16\n" +
-	"\x06genres\x18\a \x03(\tR\x06genres\"\xd4\x01\n" +
+	"\x06genres\x18\a \x03(\tR\x06genres\"\x96\x02\n" +
 	"\x10RecommendRequest\x12:\n" +
 	"\x06viewer\x18\x01 \x01(\v2\x1a.marquee.serving.v1.ViewerB\x06\xbaH\x03\xc8\x01\x01R\x06viewer\x12\x1e\n" +
 	"\x05count\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\xf4\x03R\x05count\x12J\n" +
 	"\fmin_position\x18\x03 \x03(\v2\x1c.marquee.serving.v1.PositionB\t\xbaH\x06\x92\x01\x03\x10\x80 R\vminPosition\x12\x18\n" +
-	"\aexplain\x18\x04 \x01(\bR\aexplain\"\xea\x01\n" +
+	"\aexplain\x18\x04 \x01(\bR\aexplain\x12 \n" +
+	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x06filter\x12\x1e\n" +
+	"\x05boost\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x05boost\"\xea\x01\n" +
 	"\x11RecommendResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12:\n" +
@@ -982,22 +1030,25 @@ const file_serving_v1_serving_proto_rawDesc = "" +
 	"\fContribution\x12\x19\n" +
 	"\btitle_id\x18\x01 \x01(\tR\atitleId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
-	"\x05score\x18\x03 \x01(\x01R\x05score\"\x90\x01\n" +
+	"\x05score\x18\x03 \x01(\x01R\x05score\"\xb2\x01\n" +
 	"\x14SimilarTitlesRequest\x12$\n" +
 	"\btitle_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04 \x01(@R\atitleId\x12\x1e\n" +
 	"\x05count\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\xf4\x03R\x05count\x122\n" +
-	"\x06viewer\x18\x03 \x01(\v2\x1a.marquee.serving.v1.ViewerR\x06viewer\"\xab\x01\n" +
+	"\x06viewer\x18\x03 \x01(\v2\x1a.marquee.serving.v1.ViewerR\x06viewer\x12 \n" +
+	"\x06filter\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x06filter\"\xab\x01\n" +
 	"\x15SimilarTitlesResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12:\n" +
 	"\x06titles\x18\x02 \x03(\v2\".marquee.serving.v1.RecommendationR\x06titles\x12\x1a\n" +
 	"\bdegraded\x18\x03 \x03(\tR\bdegraded\x12\x1b\n" +
-	"\tbundle_id\x18\x04 \x01(\tR\bbundleId\"\xda\x01\n" +
+	"\tbundle_id\x18\x04 \x01(\tR\bbundleId\"\x9c\x02\n" +
 	"\x0fHomePageRequest\x12:\n" +
 	"\x06viewer\x18\x01 \x01(\v2\x1a.marquee.serving.v1.ViewerB\x06\xbaH\x03\xc8\x01\x01R\x06viewer\x12\x1b\n" +
 	"\x04rows\x18\x02 \x01(\rB\a\xbaH\x04*\x02\x182R\x04rows\x12\"\n" +
 	"\brow_size\x18\x03 \x01(\rB\a\xbaH\x04*\x02\x18dR\arowSize\x12J\n" +
-	"\fmin_position\x18\x04 \x03(\v2\x1c.marquee.serving.v1.PositionB\t\xbaH\x06\x92\x01\x03\x10\x80 R\vminPosition\"\x89\x01\n" +
+	"\fmin_position\x18\x04 \x03(\v2\x1c.marquee.serving.v1.PositionB\t\xbaH\x06\x92\x01\x03\x10\x80 R\vminPosition\x12 \n" +
+	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x06filter\x12\x1e\n" +
+	"\x05boost\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x05boost\"\x89\x01\n" +
 	"\x03Row\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\aheading\x18\x02 \x01(\tR\aheading\x12\x18\n" +
