@@ -42,10 +42,15 @@ func (t *trainer) solve(ctx context.Context, what string, a, b *side) error {
 	}
 	a.rotation = nil
 	return t.eachChunk(ctx, a.chunks, func() func(chunk, lo, hi int) error {
-		solve := t.rowSolver(rows)
+		w := rows.NewWork()
+		solve := t.rowSolver(rows, w)
 		return func(_, lo, hi int) error {
 			for r := lo; r < hi; r++ {
 				cols, strength := a.rows.Row(r)
+				if r+1 < hi {
+					next, _ := a.rows.Row(r + 1)
+					w.Next(next)
+				}
 				if err := solve(a.factors.Row(r), cols, strength); err != nil {
 					return fmt.Errorf("%s %d: %w", what, r, err)
 				}
@@ -55,9 +60,8 @@ func (t *trainer) solve(ctx context.Context, what string, a, b *side) error {
 	})
 }
 
-// rowSolver is one goroutine's.
-func (t *trainer) rowSolver(rows *foldin.Rotated) func(dst []float32, cols []uint32, strength []float32) error {
-	w := rows.NewWork()
+// rowSolver is one goroutine's, as w is.
+func (t *trainer) rowSolver(rows *foldin.Rotated, w *foldin.Work) func(dst []float32, cols []uint32, strength []float32) error {
 	switch t.cfg.solver() {
 	case SolverCG:
 		return func(dst []float32, cols []uint32, strength []float32) error {

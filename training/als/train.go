@@ -144,7 +144,7 @@ func newSide(rows *sparse.CSR, dim int) side {
 	stride := vec.SyrkPad(dim)
 	return side{
 		rows:    rows,
-		factors: foldin.Factors{Data: make([]float32, rows.Rows*stride), Rows: rows.Rows, Dim: dim, Stride: stride},
+		factors: foldin.Factors{Data: vec.Large(rows.Rows * stride), Rows: rows.Rows, Dim: dim, Stride: stride},
 		chunks:  cut(rows, dim),
 	}
 }
@@ -196,7 +196,7 @@ func (t *trainer) finish(ctx context.Context) (*Model, error) {
 			return nil, err
 		}
 		last.items.rotation = t.items.rotation
-		last.users.factors.Data = make([]float32, len(t.users.factors.Data))
+		last.users.factors.Data = vec.Large(len(t.users.factors.Data))
 	}
 	if err := last.solve(ctx, "user", &last.users, &last.items); err != nil {
 		return nil, err

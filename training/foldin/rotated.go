@@ -12,7 +12,7 @@ import (
 type Rotated struct {
 	params  Params
 	factors Factors
-	values  []float64
+	values  []float32 // the Gramian's diagonal, padded with 0
 	pad     int
 	primal  *Solver
 	zero    []float32
@@ -33,9 +33,12 @@ func NewRotated(f Factors, r *Rotation, p Params) (*Rotated, error) {
 	if f.Stride != primal.pad || len(r.Values) != f.Dim {
 		return nil, fmt.Errorf("factors of dimension %d and stride %d, want %d and %d", f.Dim, f.Stride, len(r.Values), primal.pad)
 	}
-	s := &Rotated{params: p, factors: f, values: r.Values, pad: primal.pad, primal: primal, zero: make([]float32, primal.pad)}
+	s := &Rotated{params: p, factors: f, values: make([]float32, primal.pad), pad: primal.pad, primal: primal, zero: make([]float32, primal.pad)}
+	for j, v := range r.Values {
+		s.values[j] = float32(v)
+	}
 	for n := range int(dualShare*float64(f.Dim)) + 1 {
-		scale := s.scale(n)
+		scale := s.scale(r.Values, n)
 		if scale == nil && n > 0 {
 			break
 		}
@@ -45,10 +48,10 @@ func NewRotated(f Factors, r *Rotation, p Params) (*Rotated, error) {
 }
 
 // scale is 1/sqrt of the diagonal that a row of n interactions adds its own part to; nil where float32 cannot hold it.
-func (s *Rotated) scale(n int) []float32 {
+func (s *Rotated) scale(values []float64, n int) []float32 {
 	reg := s.params.Reg(n, s.factors.Rows)
 	scale := make([]float32, s.pad)
-	for j, v := range s.values {
+	for j, v := range values {
 		f := 1 / math.Sqrt(s.params.Unobserved*v+reg)
 		if !(f < 1e15) {
 			return nil

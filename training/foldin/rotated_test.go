@@ -36,7 +36,7 @@ func TestARotationKeepsProductsAndMakesTheGramianDiagonal(t *testing.T) {
 		for i, v := range gram {
 			want := 0.0
 			if i/dim == i%dim {
-				want = s.values[i%dim]
+				want = float64(s.values[i%dim])
 			}
 			if math.Abs(v-want) > 1e-2 {
 				t.Fatalf("d=%d: the rotated gramian has %g at (%d, %d), want %g", dim, v, i/dim, i%dim, want)
