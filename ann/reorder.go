@@ -102,9 +102,9 @@ func (c *connector) replace(from, u uint32) bool {
 	return false
 }
 
-// headLen bounds the head of an index of n vectors: 2% of all, but not so few that the next best are missed, nor so many
+// headLen bounds the head of an index of n vectors: 1% of all, but not so few that the next best are missed, nor so many
 // that scoring them is no longer a small part of a search: 4096 rows of 64 components cost about 15 us.
-func headLen(n int) int { return min(max(n/48, 512), 4096, n/4) }
+func headLen(n int) int { return min(max(n/96, 512), 4096, n/4) }
 
 // headRows returns those of the first n rows that make the head, the longest first: those more than half as long again as
 // the median, headLen at most, in whole words of a bitmap. There is no head if these are less than half as many: a graph

@@ -15,6 +15,7 @@ type metrics struct {
 	shown           [retrieve.Sources]prometheus.Counter
 	releaseFailures *prometheus.CounterVec
 	release         *prometheus.GaugeVec
+	recall          *prometheus.GaugeVec
 	revision        prometheus.Gauge
 	titles          *prometheus.GaugeVec
 	buildSeconds    prometheus.Gauge
@@ -43,6 +44,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		release: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "marquee_serving_release_info", Help: "1 for the release in use.",
 		}, []string{"bundle"}),
+		recall: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "marquee_serving_index_recall", Help: "Share of the ten nearest titles that the indexes of the release in use found when it was published.",
+		}, []string{"metric"}),
 		titles: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "marquee_serving_titles", Help: "Titles of the catalogue, by whether the release knows them.",
 		}, []string{"in_release"}),
@@ -55,7 +59,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Help:    "Time of an answer's stages.",
 		Buckets: []float64{.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .5, 2, 10},
 	}, []string{"stage"})
-	reg.MustRegister(m.release, m.titles, m.revision, m.buildSeconds, stages)
+	reg.MustRegister(m.release, m.recall, m.titles, m.revision, m.buildSeconds, stages)
 	shown := counter("marquee_serving_titles_total", "Titles answered, by what put them there.", "source")
 	for s := range m.shown {
 		m.shown[s] = shown.WithLabelValues(retrieve.Source(s).String())
@@ -70,10 +74,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 func (m *metrics) picture(bundle string, p *retrieve.Picture, took time.Duration) {
 	if m.bundle != bundle {
 		m.release.Reset()
+		m.recall.Reset()
 		m.bundle = bundle
 	}
 	if bundle != "" {
 		m.release.WithLabelValues(bundle).Set(1)
+		for metric, recall := range p.Bundle.Manifest().Recall {
+			m.recall.WithLabelValues(metric).Set(recall)
+		}
 	}
 	known := 0
 	for row := range uint32(p.ModelRows()) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"marquee/ann"
+	"marquee/ann/coderhnsw"
 )
 
 // What every engine is given.
@@ -83,6 +84,24 @@ func (e *marquee) time(ctx context.Context, ef int) (time.Duration, error) {
 	start := cpuTime()
 	err := e.run(ctx, ef)
 	return cpuTime() - start, err
+}
+
+// maxCoder is the largest set coder/hnsw is given: it takes minutes there, and finds fewer the more there are.
+const maxCoder = 100_000
+
+// coder is coder/hnsw behind the interface of package ann.
+type coder struct{ marquee }
+
+func (e *coder) name() string { return "coder/hnsw" }
+
+func (e *coder) build(ctx context.Context, s *set, _ int) (time.Duration, error) {
+	start := cpuTime()
+	ix, err := coderhnsw.Build(ctx, s.vectors, s.dim, ann.Options{Metric: s.metric, M: m, Seed: 1})
+	if err != nil {
+		return 0, fmt.Errorf("build: %w", err)
+	}
+	e.index, e.queries = &ix, &s.queries
+	return cpuTime() - start, nil
 }
 
 // cpuTime is what this process has used so far, user and system, all threads.

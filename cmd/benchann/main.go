@@ -124,6 +124,9 @@ func (o options) compare(ctx context.Context, p *peer, s *set) ([]result, error)
 	if !o.quick {
 		engines = append(engines, python{p, "faiss"})
 	}
+	if len(s.vectors)/s.dim <= maxCoder {
+		engines = append(engines, &coder{marquee{float32: true}})
+	}
 	return measure(ctx, s, truth, engines, o.targets, o.threads, o.rounds, progress)
 }
 

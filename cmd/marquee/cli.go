@@ -55,6 +55,7 @@ type cli struct {
 	Features  featuresCommands  `cmd:"" help:"Build and look at feature sets."`
 	Train     trainCommands     `cmd:"" help:"Train one model and publish it as a release without promoting it."`
 	Models    modelsCommands    `cmd:"" help:"Look at, promote and roll back releases."`
+	Ann       annCommands       `cmd:"" help:"Look at, check and time the search indexes of releases."`
 	Events    eventsCommands    `cmd:"" help:"Look at what was ingested."`
 	Profiles  profilesCommands  `cmd:"" help:"Erase or export what is held about a profile."`
 	House     warehouseCommands `cmd:"" name:"warehouse" help:"Restore the warehouse from the lake, or say what it holds."`

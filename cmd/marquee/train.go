@@ -43,6 +43,7 @@ func (t trainALSCommand) Run(c *console) (err error) {
 	dir, m, err := nightly.BuildRelease(c.ctx, x, nightly.Recipe{ALS: e.settings.Training.ALS}, nightly.ReleaseOptions{
 		Staging: e.scratch("staging"), Version: buildVersion(), HalfLife: e.settings.Training.Nightly.PopularityHalfLife,
 		Catalogue: titles,
+		Index:     e.settings.Training.Nightly.Index,
 		Snapshot:  nightly.Snapshot{ID: x.Snapshot, AsOf: time.UnixMicro(x.AsOf).UTC(), Hash: hash},
 		Progress:  func(p als.Progress) { bar.set(int64(p.Epoch)) },
 	})

@@ -89,6 +89,9 @@ type Manifest struct {
 	Hyperparameters map[string]any `json:"hyperparameters,omitempty"`
 	// Metrics holds, by model ("als", "popular", ...), the metrics measured before release, by name ("ndcg@10").
 	Metrics map[string]map[string]float64 `json:"metrics,omitempty"`
+	// Recall holds, by metric ("inner product", "cosine"), the share of the ten nearest titles that the index finds for profiles,
+	// as measured when it was written.
+	Recall map[string]float64 `json:"recall,omitempty"`
 	// Quality is what was found of the data before the run, for people.
 	Quality *Quality        `json:"quality,omitempty"`
 	Files   map[string]File `json:"files"`
@@ -212,7 +215,7 @@ func (m Manifest) validate() error {
 // the same training gives the same name. Indexes are left out: a graph built by several threads is another graph each time. So is
 // what was found of the data's quality: it decides whether there is a release, not what it answers.
 func (m Manifest) makeID() (string, error) {
-	m.ID, m.Created, m.CodeVersion, m.Quality = "", time.Time{}, "", nil
+	m.ID, m.Created, m.CodeVersion, m.Quality, m.Recall = "", time.Time{}, "", nil, nil
 	files := map[string]File{}
 	for _, name := range []string{TitlesFile, FactorsFile, GramianFile, ContentFile, TermsFile} {
 		if f, ok := m.Files[name]; ok {

@@ -37,6 +37,12 @@ type Release struct {
 	Content *content.Model
 	// Index tunes both indexes; its Metric is ignored.
 	Index ann.Options
+	// BuildIndex makes them; nil means ann.Build.
+	BuildIndex ann.Builder
+	// Probes are vectors of profiles, Dim values each. Write searches both indexes with them and refuses to write a bundle of
+	// which one finds fewer than ann.RecallGate of the ten nearest titles (ann.ErrRecall). What they find is in the manifest.
+	// Without probes nothing is measured.
+	Probes []float32
 }
 
 // Write makes a bundle in the folder parent/ID and returns that path and its manifest. The folder appears complete and
@@ -66,6 +72,7 @@ func write(ctx context.Context, parent string, r Release) (string, Manifest, err
 	if m.Files, err = r.writeFiles(ctx, tmp); err != nil {
 		return "", Manifest{}, err
 	}
+	m.Recall = r.Manifest.Recall
 	if m.ID, err = m.makeID(); err != nil {
 		return "", Manifest{}, err
 	}
@@ -137,6 +144,7 @@ func (r *Release) complete() error {
 	if r.Manifest.Created.IsZero() {
 		r.Manifest.Created = time.Now()
 	}
+	r.Manifest.Recall = nil
 	r.Manifest.Created, r.Manifest.AsOf = r.Manifest.Created.UTC(), r.Manifest.AsOf.UTC()
 	if r.Gram == nil {
 		r.Gram = foldin.Gramian(r.factors(), 1)
@@ -197,11 +205,24 @@ func (r *Release) writeFiles(ctx context.Context, dir string) (map[string]File, 
 }
 
 func (r *Release) writeIndex(ctx context.Context, w io.Writer, metric ann.Metric) error {
-	opts := r.Index
+	opts, build := r.Index, r.BuildIndex
 	opts.Metric = metric
-	index, err := ann.Build(ctx, r.Factors, r.Manifest.Dim, opts)
+	if build == nil {
+		build = ann.Build
+	}
+	index, err := build(ctx, r.Factors, r.Manifest.Dim, opts)
 	if err != nil {
 		return err
+	}
+	if len(r.Probes) > 0 {
+		recall, err := ann.CheckRecall(ctx, index, r.Probes)
+		if err != nil {
+			return err
+		}
+		if r.Manifest.Recall == nil {
+			r.Manifest.Recall = map[string]float64{}
+		}
+		r.Manifest.Recall[metric.String()] = recall
 	}
 	_, err = index.WriteTo(w)
 	return err

@@ -22,13 +22,22 @@ type Config struct {
 	KeepSnapshots int `koanf:"keep_snapshots"`
 	// LeaseTTL is how long a dead run keeps others out.
 	LeaseTTL time.Duration `koanf:"lease_ttl"`
+	// Index is who makes a release's search indexes: marquee, or coder for coder/hnsw, which version 0.6.1 of is refused
+	// at publishing for finding too few beyond some hundred titles.
+	Index string `koanf:"index"`
 }
+
+// The values of Config.Index.
+const (
+	indexMarquee = "marquee"
+	indexCoder   = "coder"
+)
 
 // DefaultConfig returns what suits a nightly schedule.
 func DefaultConfig() Config {
 	return Config{
 		HoldoutQuantile: 0.9, PopularityHalfLife: 30 * 24 * time.Hour, MaxLoss: 0.02,
-		KeepReleases: 7, KeepSnapshots: 7, LeaseTTL: 30 * time.Second,
+		KeepReleases: 7, KeepSnapshots: 7, LeaseTTL: 30 * time.Second, Index: indexMarquee,
 	}
 }
 
@@ -55,6 +64,9 @@ func (c Config) Validate() error {
 	}
 	if c.LeaseTTL < time.Second || c.LeaseTTL > time.Hour {
 		bad("lease_ttl", "between 1s and 1h", c.LeaseTTL)
+	}
+	if c.Index != indexMarquee && c.Index != indexCoder {
+		bad("index", "marquee or coder", c.Index)
 	}
 	return errors.Join(errs...)
 }

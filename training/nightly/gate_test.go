@@ -132,6 +132,7 @@ func TestConfigValidate(t *testing.T) {
 		"keep_releases":        func(c *Config) { c.KeepReleases = 1 },
 		"keep_snapshots":       func(c *Config) { c.KeepSnapshots = 0 },
 		"lease_ttl":            func(c *Config) { c.LeaseTTL = time.Millisecond },
+		"index":                func(c *Config) { c.Index = "faiss" },
 	} {
 		c := DefaultConfig()
 		change(&c)
@@ -140,7 +141,7 @@ func TestConfigValidate(t *testing.T) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
-	if err := (Config{}).Validate(); strings.Count(err.Error(), "\n") != 4 {
+	if err := (Config{}).Validate(); strings.Count(err.Error(), "\n") != 5 {
 		t.Errorf("all at once: %v", err)
 	}
 }

@@ -92,6 +92,7 @@ func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation, q *
 	dir, m, err := BuildRelease(ctx, x, p.Recipe, ReleaseOptions{
 		Staging: staging, Snapshot: whole, Version: p.Version, HalfLife: p.Config.PopularityHalfLife, Metrics: e.ownMetrics(), Quality: q,
 		Catalogue: catalogue,
+		Index:     p.Config.Index,
 		Progress:  p.alsProgress("train"),
 	})
 	if err != nil {
@@ -118,6 +119,8 @@ type ReleaseOptions struct {
 	Progress func(als.Progress)
 	// Catalogue is what is known of titles, those that nobody has watched included; it may be empty.
 	Catalogue []content.Title
+	// Index is Config.Index.
+	Index string
 }
 
 // BuildRelease trains on all of x and writes the bundle into the staging folder. It returns the bundle's folder. The same
@@ -151,5 +154,7 @@ func BuildRelease(ctx context.Context, x *dataset.Interactions, r Recipe, o Rele
 		Gram:       m.Gram,
 		Content:    described,
 		Index:      ann.Options{},
+		BuildIndex: indexBuilder(o.Index),
+		Probes:     probes(m),
 	})
 }
