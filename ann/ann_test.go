@@ -101,8 +101,11 @@ func TestRecall(t *testing.T) {
 			} {
 				t.Run(fmt.Sprintf("%v/zipf=%v/%s", metric, zipf, name), func(t *testing.T) {
 					gate := 0.97
-					if opts.EF == 200 || opts.Force == Exact {
+					switch {
+					case opts.Force == Exact:
 						gate = 0.99
+					case opts.EF == 200:
+						gate = 0.98
 					}
 					if r := meanRecall(t, ix, truth, queries, 10, opts); r < gate {
 						t.Errorf("recall@10 = %.4f, want at least %v", r, gate)

@@ -119,7 +119,7 @@ func (ix *index) walkGroup(queries []float32, lo, hi, k int, plan Plan, opts Sea
 		if err := ix.setQuery(l.scratch, queries[query*ix.dim:(query+1)*ix.dim], plan.Rerank > 0); err != nil {
 			return fmt.Errorf("query %d: %w", query, err)
 		}
-		w.begin(l.scratch, k+dropped(k, opts.Filter), plan.EF)
+		w.begin(l.scratch, k+plan.spare, plan.EF)
 		return nil
 	}
 	active := lanes[:min(batchWalks, hi-lo)]
@@ -143,7 +143,7 @@ func (ix *index) walkGroup(queries []float32, lo, hi, k int, plan Plan, opts Sea
 			}
 			if done {
 				l.found = true
-				if !w.takeNearest(l.scratch, k, max(k, plan.Rerank), opts.Filter) {
+				if !w.takeNearest(l.scratch, k, max(k, plan.Rerank), plan.spare, opts.Filter) {
 					again := plan
 					if err := ix.filtered(l.scratch, k, max(k, plan.Rerank), &again, opts); err != nil {
 						return fmt.Errorf("query %d: %w", l.query, err)

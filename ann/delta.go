@@ -64,7 +64,7 @@ func (st *liveState) scanLive(s *scratch, query []float32, k int, opts SearchOpt
 	}
 	want := k
 	if s.useInt {
-		want = max(k, opts.Rerank, min(4*k, 40+k))
+		want = max(2*k+4, opts.Rerank)
 	}
 	s.top.reset(want)
 	for lo := 0; lo < d.n; lo += blockRows {

@@ -79,10 +79,10 @@ func (ix *index) Search(query []float32, k int, opts SearchOptions, dst []Neighb
 func (ix *index) approximate(s *scratch, k, want int, plan *Plan, opts SearchOptions) error {
 	w := walker{ix.store, ix.graph}
 	if plan.Strategy == HNSW {
-		if err := w.walk(s, k+dropped(k, opts.Filter), plan.EF); err != nil {
+		if err := w.walk(s, k+plan.spare, plan.EF); err != nil {
 			return err
 		}
-		if w.takeNearest(s, k, want, opts.Filter) {
+		if w.takeNearest(s, k, want, plan.spare, opts.Filter) {
 			return nil
 		}
 	}
@@ -107,27 +107,17 @@ func (ix *index) filtered(s *scratch, k, want int, plan *Plan, opts SearchOption
 	return nil
 }
 
-// dropped is how many of the nearest a walk finds more than k of, where it drops those the filter does not hold.
-func dropped(k int, filter Bitmap) int {
-	if filter == nil {
-		return 0
-	}
-	return spare(k)
-}
-
 // takeNearest is take after a walk that knew of no filter. It reports false if fewer than k of the nearest, which are all
 // the walk made sure of, are eligible.
-func (w walker) takeNearest(s *scratch, k, want int, filter Bitmap) bool {
-	sure := k + dropped(k, filter)
-	w.take(s, k, max(sure, want), filter)
+func (w walker) takeNearest(s *scratch, k, want, spare int, filter Bitmap) bool {
 	if filter == nil {
+		w.take(s, k, want, nil)
 		return true
 	}
-	eligible := 0
-	for _, e := range s.at.pool.e[:min(sure, s.at.pool.n)] {
-		if w.eligible(filter, candidateRow(e)) {
-			eligible++
-		}
+	w.take(s, k, k+spare, filter)
+	enough := len(s.found) >= k
+	if enough && want > k+spare {
+		w.take(s, k, want+spare, filter)
 	}
-	return eligible >= k
+	return enough
 }

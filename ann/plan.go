@@ -141,7 +141,9 @@ func (ix *index) chooseStrategy(plan *Plan, k int, opts SearchOptions) {
 		return
 	}
 	if nearlyAll(plan.Eligible, ix.n) {
-		plan.EF = min(ef+spare(ef), ix.n)
+		out := ix.n - plan.Eligible
+		plan.spare = 2 + 2*k*out/ix.n
+		plan.EF = min(ef+2*ef*out/ix.n, ix.n)
 		return
 	}
 	plan.Strategy, plan.EF = FilteredHNSW, min(ef, plan.Eligible)
@@ -150,7 +152,3 @@ func (ix *index) chooseStrategy(plan *Plan, k int, opts SearchOptions) {
 // nearlyAll reports whether so few of n vectors are not eligible that a walk may go as if there were no filter, and drop them from
 // what it found: an index in which some vectors are out of date.
 func nearlyAll(eligible, n int) bool { return eligible >= n-n/10 }
-
-// spare is how many more than k nearest a walk must find for k to be left when a tenth of all is dropped: twice as many as
-// would do on average. Where it is not enough, a filtered walk follows.
-func spare(k int) int { return 2 + k/5 }
