@@ -36,7 +36,8 @@ type subject struct {
 const (
 	// maxTexts bounds the reasons that are kept for saying again.
 	maxTexts = 64
-	// leastMissed is the share of a score that would be missing without a watched title for it to be named.
+	// leastMissed is the share of a score that would be missing without a watched title for it to be named; of a long history, twice the
+	// share of each if all said as much. It is more than what less regularisation of a shorter history could make up for.
 	leastMissed = .05
 	// maxSubjects bounds the watched titles that may be named: the latest.
 	maxSubjects = 24
@@ -157,7 +158,8 @@ func (r *reasons) explaining(q *retrieve.Query, row uint32) uint32 {
 		r.gather(q)
 	}
 	b, dim := q.Picture.Bundle, len(q.Vector)
-	best, most := view.None, max(leastMissed*b.Score(row, q.Vector), 0)
+	least := min(leastMissed, 2/float32(max(len(q.Interactions), 1)))
+	best, most := view.None, max(least*b.Score(row, q.Vector), 0)
 	for i, s := range r.subjects {
 		if missed := b.Score(row, r.missed[i*dim:(i+1)*dim]); missed > most {
 			best, most = s.row, missed
