@@ -18,10 +18,10 @@ HNSWLIB_VERSION := 0.8.0
 FAISS_VERSION := 1.15.1
 NUMPY_VERSION := 2.3.4
 
-.PHONY: setup build demo test race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-eval bench-ingest lake-readers results clean help
+.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-eval bench-ingest lake-readers results clean help
 
 help: ## Show these commands.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 setup: ## Fetch modules and the two native libraries (pinned and checksummed).
 	@go mod download
@@ -33,8 +33,24 @@ build: setup ## Build bin/marquee.
 demo: build ## Simulated catalogue and viewers: ingest, train, serve, on the embedded engines.
 	@bin/marquee demo
 
-test: setup ## Run every test; prints what had to be left out on this machine.
+test: setup test-portable ## Run every test; prints what had to be left out on this machine.
 	@go test -json -p $(P) -timeout 20m $(PKGS) | go run ./internal/tools/testreport
+
+# What has assembly in it or stands on what has. -short leaves out what takes an emulated processor minutes.
+PORTABLE := ./internal/vec ./training/foldin ./training/als ./training/knn ./eval/metric
+# Of ann, what searches and stores; its recall on large indexes is no matter of the processor.
+PORTABLE_ANN := Small|Heaps|Keys|Bitmap|Pool|Quantize|Lift
+# What trains many times over takes an emulated processor minutes; the tests that are left reach the same code.
+ARM64_SKIP := LossFalls|InexactSolversNever|EverySolver|Deterministic|SolversAgree
+
+test-portable: ## Run the kernels' tests, and those of what stands on them, with the assembly switched off.
+	@go test -tags purego -short $(PORTABLE)
+	@go test -tags purego -short -run '$(PORTABLE_ANN)' ./ann
+
+test-arm64: ## The same for arm64, under qemu (Debian: qemu-user-static).
+	@command -v qemu-aarch64-static >/dev/null || { echo "missing qemu-aarch64-static; install: qemu-user-static" >&2; exit 1; }
+	@CGO_ENABLED=0 GOARCH=arm64 go test -short -skip '$(ARM64_SKIP)' -exec qemu-aarch64-static $(PORTABLE)
+	@CGO_ENABLED=0 GOARCH=arm64 go test -short -exec qemu-aarch64-static -run '$(PORTABLE_ANN)' ./ann
 
 race: setup ## Run every test under the race detector.
 	@go test -race -json -p $(P) -timeout 40m $(PKGS) | go run ./internal/tools/testreport

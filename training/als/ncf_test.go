@@ -127,6 +127,9 @@ func chosen() Config { return DefaultConfig() }
 // TestNCFMovieLens1M reproduces the published quality of iALS on the NCF split: HR@10 .722 and NDCG@10 .445 at d=64
 // (Rendle et al. 2022).
 func TestNCFMovieLens1M(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains on half a million interactions; without -short it runs")
+	}
 	_, _, test := readNCF(t)
 	cfg := chosen()
 	start := time.Now()

@@ -31,8 +31,7 @@ func train(t *testing.T, m *sparse.CSR, cfg Config) *Model {
 	return model
 }
 
-// TestSolversAgree: conjugate gradients with as many steps as dimensions, and blocks where one holds all, are exact; with what they are meant
-// to be run with, they come to where the exact solver comes.
+// TestSolversAgree: conjugate gradients with as many steps as dimensions, and blocks where one holds all, are exact.
 func TestSolversAgree(t *testing.T) {
 	m := randomMatrix(t, 21, 150, 90, 2500)
 	for _, replace := range []bool{false, true} {
@@ -49,6 +48,14 @@ func TestSolversAgree(t *testing.T) {
 			t.Errorf("one block: scores are off by up to %g", off)
 		}
 	}
+}
+
+// TestInexactSolversComeToWhereTheExactComes: with the steps they are meant to be run with.
+func TestInexactSolversComeToWhereTheExactComes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("30 epochs of three solvers at d=150; without -short it runs")
+	}
+	m := randomMatrix(t, 21, 150, 90, 2500)
 	cfg := DefaultConfig()
 	cfg.Dim, cfg.Epochs, cfg.Solver = 150, 30, SolverCholesky
 	exact := train(t, m, cfg)
