@@ -84,6 +84,15 @@ func (s *Service) wish(filter, boost string) (w wish, err error) {
 	return w, nil
 }
 
+// arrangement is how answers are shaped, with what a request says of it. Validation in front of the service bounds what it says.
+func (s *Service) arrangement(diversity *float64) arrange.Config {
+	cfg := s.cfg.Arrange
+	if diversity != nil {
+		cfg.Diversity = min(max(*diversity, 0), 1)
+	}
+	return cfg
+}
+
 // Recommend answers one list of titles for a profile.
 func (s *Service) Recommend(ctx context.Context, req *connect.Request[servingv1.RecommendRequest]) (*connect.Response[servingv1.RecommendResponse], error) {
 	s.metrics.requests.WithLabelValues("Recommend").Inc()
@@ -113,7 +122,7 @@ func (s *Service) Recommend(ctx context.Context, req *connect.Request[servingv1.
 	}
 	w.candidates(count, s.cfg.Candidates, true)
 	began := time.Now()
-	w.items = arrange.List(w.items, &w.q, count, s.cfg.Arrange)
+	w.items = arrange.List(w.items, &w.q, count, s.arrangement(m.Diversity))
 	resp := &servingv1.RecommendResponse{RequestId: requestID(), BundleId: w.bundleID()}
 	resp.Titles = w.recommendations(w.items)
 	w.took(stageArrange, began)
@@ -196,7 +205,7 @@ func (s *Service) HomePage(ctx context.Context, req *connect.Request[servingv1.H
 	}
 	w.candidates(settings.RowSize, s.cfg.PageCandidates, false)
 	began := time.Now()
-	w.page.Build(&w.q, settings, s.cfg.Arrange)
+	w.page.Build(&w.q, settings, s.arrangement(m.Diversity))
 	if w.page.Failed != nil {
 		w.modelFailed(w.page.Failed)
 	}

@@ -141,3 +141,34 @@ func TestAWrongExpressionIsTheCallersMistake(t *testing.T) {
 	_, err = w.client.SimilarTitles(ctx, connect.NewRequest(&servingv1.SimilarTitlesRequest{TitleId: "t1", Filter: "((("}))
 	wrong("SimilarTitles", err, "filter: expression: column")
 }
+
+// TestDiversityIsOfTheRequest: a request that asks for it gets a list less alike, in another order.
+func TestDiversityIsOfTheRequest(t *testing.T) {
+	w := newWorld(t)
+	all := titles(80)
+	w.put(all...)
+	for i := range 10 {
+		w.record(w.played("p1", all[i*4].TitleId, daysAgo(5), 1))
+	}
+	w.start()
+	id := w.release(all, 1)
+	w.releases.promote(id)
+	w.awaitReleaseFor("p1", id)
+	order := func(diversity *float64) (ids []string) {
+		for _, r := range w.recommend(&servingv1.RecommendRequest{Viewer: viewer("p1"), Diversity: diversity}).Titles {
+			ids = append(ids, r.TitleId)
+		}
+		return ids
+	}
+	plain := order(nil)
+	if none := order(new(0.0)); !slices.Equal(none, plain) {
+		t.Errorf("diversity 0: %v, unsaid: %v", none, plain)
+	}
+	if much := order(new(0.8)); slices.Equal(much, plain) || len(much) != len(plain) || much[0] != plain[0] {
+		t.Errorf("diversity .8: %v, unsaid: %v", much, plain)
+	}
+	// Validation stands in front of the service and refuses what is out of range; behind it, it is taken for the nearest within.
+	if beyond := order(new(7.0)); !slices.Equal(beyond, order(new(1.0))) {
+		t.Errorf("diversity 7: %v", beyond)
+	}
+}

@@ -126,8 +126,9 @@ func printDegraded(c *console, steps []string) {
 
 // wishing are the expressions of a caller.
 type wishing struct {
-	Filter string `help:"Only titles of which this CEL expression is true, such as 'title.year >= 2000 && \"Drama\" in title.genres'." placeholder:"CEL"`
-	Boost  string `help:"Multiply scores by this CEL expression, such as 'title.language == \"no\" ? 1.5 : 1.0'." placeholder:"CEL"`
+	Filter    string   `help:"Only titles of which this CEL expression is true, such as 'title.year >= 2000 && \"Drama\" in title.genres'." placeholder:"CEL"`
+	Diversity *float64 `help:"How much titles should differ: 0, by score alone, to 1." placeholder:"0-1"`
+	Boost     string   `help:"Multiply scores by this CEL expression, such as 'title.language == \"no\" ? 1.5 : 1.0'." placeholder:"CEL"`
 }
 
 type recommendCommand struct {
@@ -141,7 +142,7 @@ type recommendCommand struct {
 // Run asks for a list.
 func (r recommendCommand) Run(c *console) error {
 	return r.ask(c, func(to recommender) error {
-		resp, err := to.Recommend(c.ctx, connect.NewRequest(&servingv1.RecommendRequest{Viewer: r.viewer(r.Profile), Count: r.Count, Explain: r.Explain, Filter: r.Filter, Boost: r.Boost}))
+		resp, err := to.Recommend(c.ctx, connect.NewRequest(&servingv1.RecommendRequest{Viewer: r.viewer(r.Profile), Count: r.Count, Explain: r.Explain, Filter: r.Filter, Boost: r.Boost, Diversity: r.Diversity}))
 		if err != nil {
 			return fmt.Errorf("recommend for %s: %w", r.Profile, err)
 		}
@@ -239,7 +240,7 @@ type homeJSON struct {
 // Run asks for a home page.
 func (h homeCommand) Run(c *console) error {
 	return h.ask(c, func(to recommender) error {
-		resp, err := to.HomePage(c.ctx, connect.NewRequest(&servingv1.HomePageRequest{Viewer: h.viewer(h.Profile), Rows: h.Rows, RowSize: h.RowSize, Filter: h.Filter, Boost: h.Boost}))
+		resp, err := to.HomePage(c.ctx, connect.NewRequest(&servingv1.HomePageRequest{Viewer: h.viewer(h.Profile), Rows: h.Rows, RowSize: h.RowSize, Filter: h.Filter, Boost: h.Boost, Diversity: h.Diversity}))
 		if err != nil {
 			return fmt.Errorf("home page of %s: %w", h.Profile, err)
 		}

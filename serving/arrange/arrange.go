@@ -19,6 +19,8 @@ type Config struct {
 	GenreRows int `koanf:"genre_rows"`
 	// BecauseRows is how many rows of titles like one that was watched a page has at most.
 	BecauseRows int `koanf:"because_rows"`
+	// Diversity is how much the titles of a list should differ, where a request does not say: 0, by score alone, to 1.
+	Diversity float64 `koanf:"diversity"`
 }
 
 // DefaultConfig gives a tenth of a list to titles too new for the release.
@@ -30,6 +32,9 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	if !(c.ColdShare >= 0 && c.ColdShare <= 1) {
 		return fmt.Errorf("serving.arrange.cold_share must be between 0 and 1, is %g", c.ColdShare)
+	}
+	if !(c.Diversity >= 0 && c.Diversity <= 1) {
+		return fmt.Errorf("serving.arrange.diversity must be between 0 and 1, is %g", c.Diversity)
 	}
 	for _, f := range []struct {
 		name      string
@@ -43,12 +48,13 @@ func (c Config) Validate() error {
 }
 
 // List appends to dst the best count of the query's ranked candidates that are open still, and closes them. Where titles that the
-// release knows are too few, the others fill it up beyond their share: they come last.
+// release knows are too few, the others fill it up beyond their share: they come last. With diversity, the order is not that of scores.
 func List(dst []retrieve.Candidate, q *retrieve.Query, count int, cfg Config) []retrieve.Candidate {
 	cold := count
 	if len(q.Vector) > 0 {
 		cold = int(cfg.ColdShare*float64(count) + .5)
 	}
+	diversify(q, count, float32(cfg.Diversity))
 	full := len(dst) + count
 	dst = take(dst, q, full, cold)
 	return take(dst, q, full, count)

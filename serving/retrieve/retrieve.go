@@ -60,6 +60,15 @@ func (p *Picture) Cosine(a, b uint32) float32 {
 	return 0
 }
 
+// Alike is how much two titles of the catalogue resemble each other, 0 to 1: by who watches them where the release knows both,
+// otherwise by content.
+func (p *Picture) Alike(a, b uint32) float32 {
+	if p.InModel(a) && p.InModel(b) {
+		return max(0, p.Cosine(a, b))
+	}
+	return p.Likeness(a, b)
+}
+
 // trend is what the live history says of titles, in the rows of a picture.
 type trend struct {
 	of      *state.Trend

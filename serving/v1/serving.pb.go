@@ -257,7 +257,9 @@ type RecommendRequest struct {
 	// title.year >= 2000 && "Drama" in title.genres. A title of which it has no value, say for want of a year, is left out.
 	Filter string `protobuf:"bytes,5,opt,name=filter,proto3" json:"filter,omitempty"`
 	// A CEL expression that scores are multiplied by, 0 to 1000, such as title.language == "no" ? 1.5 : 1.0. No value: 1.
-	Boost         string `protobuf:"bytes,6,opt,name=boost,proto3" json:"boost,omitempty"`
+	Boost string `protobuf:"bytes,6,opt,name=boost,proto3" json:"boost,omitempty"`
+	// How much the titles should differ from each other, 0, by score alone, to 1. Absent: as the service is set up.
+	Diversity     *float64 `protobuf:"fixed64,7,opt,name=diversity,proto3,oneof" json:"diversity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -332,6 +334,13 @@ func (x *RecommendRequest) GetBoost() string {
 		return x.Boost
 	}
 	return ""
+}
+
+func (x *RecommendRequest) GetDiversity() float64 {
+	if x != nil && x.Diversity != nil {
+		return *x.Diversity
+	}
+	return 0
 }
 
 type RecommendResponse struct {
@@ -757,7 +766,9 @@ type HomePageRequest struct {
 	// As in RecommendRequest, for every row.
 	Filter string `protobuf:"bytes,5,opt,name=filter,proto3" json:"filter,omitempty"`
 	// As in RecommendRequest, for rows that are in the order of scores for the profile.
-	Boost         string `protobuf:"bytes,6,opt,name=boost,proto3" json:"boost,omitempty"`
+	Boost string `protobuf:"bytes,6,opt,name=boost,proto3" json:"boost,omitempty"`
+	// As in RecommendRequest, for top_picks.
+	Diversity     *float64 `protobuf:"fixed64,7,opt,name=diversity,proto3,oneof" json:"diversity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -832,6 +843,13 @@ func (x *HomePageRequest) GetBoost() string {
 		return x.Boost
 	}
 	return ""
+}
+
+func (x *HomePageRequest) GetDiversity() float64 {
+	if x != nil && x.Diversity != nil {
+		return *x.Diversity
+	}
+	return 0
 }
 
 // Row is one shelf of the home page.
@@ -996,14 +1014,17 @@ const file_serving_v1_serving_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06source\x18\x05 \x01(\tR\x06source\x12\x12\n" +
 	"\x04year\x18\x06 \x01(\x05R\x04year\x12\x16\n" +
-	"\x06genres\x18\a \x03(\tR\x06genres\"\x96\x02\n" +
+	"\x06genres\x18\a \x03(\tR\x06genres\"\xe0\x02\n" +
 	"\x10RecommendRequest\x12:\n" +
 	"\x06viewer\x18\x01 \x01(\v2\x1a.marquee.serving.v1.ViewerB\x06\xbaH\x03\xc8\x01\x01R\x06viewer\x12\x1e\n" +
 	"\x05count\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\xf4\x03R\x05count\x12J\n" +
 	"\fmin_position\x18\x03 \x03(\v2\x1c.marquee.serving.v1.PositionB\t\xbaH\x06\x92\x01\x03\x10\x80 R\vminPosition\x12\x18\n" +
 	"\aexplain\x18\x04 \x01(\bR\aexplain\x12 \n" +
 	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x06filter\x12\x1e\n" +
-	"\x05boost\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x05boost\"\xea\x01\n" +
+	"\x05boost\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x05boost\x12:\n" +
+	"\tdiversity\x18\a \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\tdiversity\x88\x01\x01B\f\n" +
+	"\n" +
+	"_diversity\"\xea\x01\n" +
 	"\x11RecommendResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12:\n" +
@@ -1041,14 +1062,17 @@ const file_serving_v1_serving_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12:\n" +
 	"\x06titles\x18\x02 \x03(\v2\".marquee.serving.v1.RecommendationR\x06titles\x12\x1a\n" +
 	"\bdegraded\x18\x03 \x03(\tR\bdegraded\x12\x1b\n" +
-	"\tbundle_id\x18\x04 \x01(\tR\bbundleId\"\x9c\x02\n" +
+	"\tbundle_id\x18\x04 \x01(\tR\bbundleId\"\xe6\x02\n" +
 	"\x0fHomePageRequest\x12:\n" +
 	"\x06viewer\x18\x01 \x01(\v2\x1a.marquee.serving.v1.ViewerB\x06\xbaH\x03\xc8\x01\x01R\x06viewer\x12\x1b\n" +
 	"\x04rows\x18\x02 \x01(\rB\a\xbaH\x04*\x02\x182R\x04rows\x12\"\n" +
 	"\brow_size\x18\x03 \x01(\rB\a\xbaH\x04*\x02\x18dR\arowSize\x12J\n" +
 	"\fmin_position\x18\x04 \x03(\v2\x1c.marquee.serving.v1.PositionB\t\xbaH\x06\x92\x01\x03\x10\x80 R\vminPosition\x12 \n" +
 	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x06filter\x12\x1e\n" +
-	"\x05boost\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x05boost\"\x89\x01\n" +
+	"\x05boost\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x05boost\x12:\n" +
+	"\tdiversity\x18\a \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\tdiversity\x88\x01\x01B\f\n" +
+	"\n" +
+	"_diversity\"\x89\x01\n" +
 	"\x03Row\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\aheading\x18\x02 \x01(\tR\aheading\x12\x18\n" +
@@ -1129,6 +1153,8 @@ func file_serving_v1_serving_proto_init() {
 		return
 	}
 	file_serving_v1_serving_proto_msgTypes[0].OneofWrappers = []any{}
+	file_serving_v1_serving_proto_msgTypes[3].OneofWrappers = []any{}
+	file_serving_v1_serving_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
