@@ -18,7 +18,7 @@ HNSWLIB_VERSION := 0.8.0
 FAISS_VERSION := 1.15.1
 NUMPY_VERSION := 2.3.4
 
-.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-eval bench-ingest lake-readers results clean help
+.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-eval bench-ingest lake-readers onnx-readers results clean help
 
 help: ## Show these commands.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -121,6 +121,15 @@ LAKE_READERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/marquee-peers/lake-reader
 lake-readers: $(LAKE_READERS)/ready ## Fetch pyarrow, polars, pandas and DuckDB, which a test reads the lake with.
 
 $(LAKE_READERS)/ready: ingest/compact/testdata/requirements.txt
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	@$(@D)/bin/pip -q install --disable-pip-version-check --only-binary=:all: -r $<
+	@cp $< $@
+
+ONNX_READERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/marquee-peers/onnx-readers
+
+onnx-readers: $(ONNX_READERS)/ready ## Fetch ONNX's checker and Python's ONNX Runtime, which a test reads our models with.
+
+$(ONNX_READERS)/ready: training/onnx/testdata/requirements.txt
 	@rm -rf $(@D) && python3 -m venv $(@D)
 	@$(@D)/bin/pip -q install --disable-pip-version-check --only-binary=:all: -r $<
 	@cp $< $@
