@@ -107,6 +107,17 @@ type side struct{ seconds, cpu, loss float64 }
 // ours returns the time of an iteration and the loss after the last. The clock holds no loss: a second training takes it, by the function
 // that takes implicit's.
 func ours(ctx context.Context, m *sparse.CSR, cfg als.Config, begin []float32) (*side, error) {
+	s, err := timed(ctx, m, cfg, als.Options{WarmItems: begin})
+	if err != nil {
+		return nil, err
+	}
+	cfg.TrackLoss = true
+	_, err = als.Train(ctx, m, cfg, als.Options{WarmItems: begin, Progress: func(p als.Progress) { s.loss = p.Loss }})
+	return s, err
+}
+
+// timed trains and returns the time of an epoch.
+func timed(ctx context.Context, m *sparse.CSR, cfg als.Config, opts als.Options) (*side, error) {
 	var took, cpu []float64
 	var last time.Duration
 	var failed error
@@ -114,23 +125,16 @@ func ours(ctx context.Context, m *sparse.CSR, cfg als.Config, begin []float32) (
 	if err != nil {
 		return nil, err
 	}
-	opts := als.Options{WarmItems: begin, Progress: func(p als.Progress) {
+	opts.Progress = func(p als.Progress) {
 		now, err := processorTime()
 		failed = errors.Join(failed, err)
 		took, cpu = append(took, (p.Elapsed-last).Seconds()), append(cpu, now-lastCPU)
 		last, lastCPU = p.Elapsed, now
-	}}
+	}
 	if _, err := als.Train(ctx, m, cfg, opts); err != nil {
 		return nil, err
 	}
-	if failed != nil {
-		return nil, failed
-	}
-	s := &side{seconds: median(took), cpu: median(cpu)}
-	cfg.TrackLoss = true
-	opts.Progress = func(p als.Progress) { s.loss = p.Loss }
-	_, err = als.Train(ctx, m, cfg, opts)
-	return s, err
+	return &side{seconds: median(took), cpu: median(cpu)}, failed
 }
 
 // processorTime is what this process has had, in seconds.

@@ -19,6 +19,9 @@ type options struct {
 	python, data, sets  string
 	quick               bool
 	threads, iterations int
+	// Of scale: the sizes, or what one size takes.
+	sizes, solver string
+	one, dim      int
 }
 
 func main() {
@@ -31,6 +34,10 @@ func main() {
 	flag.BoolVar(&o.quick, "quick", false, "fewer iterations and a smaller synthetic set")
 	flag.IntVar(&o.threads, "threads", 2, "threads of each side")
 	flag.IntVar(&o.iterations, "iterations", 5, "iterations of each side, 3 with -quick")
+	flag.StringVar(&o.sizes, "scale", "", "comma-separated numbers of synthetic interactions: measure how time and memory grow, and nothing else")
+	flag.IntVar(&o.dim, "dim", 64, "dimension of the factors with -scale")
+	flag.IntVar(&o.one, "one", 0, "measure one size only, and print JSON (what -scale runs)")
+	flag.StringVar(&o.solver, "solver", als.SolverCG, "solver with -one")
 	flag.Parse()
 	if err := run(ctx, o, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "benchals:", err)
@@ -39,6 +46,14 @@ func main() {
 }
 
 func run(ctx context.Context, o options, w io.Writer) (err error) {
+	switch {
+	case o.iterations < 1 || o.threads < 1:
+		return errors.New("-iterations and -threads must be 1 or more")
+	case o.one > 0:
+		return o.scaleOne(ctx, w)
+	case o.sizes != "":
+		return o.scale(ctx, w)
+	}
 	if o.python == "" {
 		return errors.New("-python is missing: an interpreter that has implicit (make bench-als makes one)")
 	}
@@ -48,9 +63,6 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	}
 	if o.sets != "" {
 		names = o.sets
-	}
-	if o.iterations < 1 || o.threads < 1 {
-		return errors.New("-iterations and -threads must be 1 or more")
 	}
 	dir, err := os.MkdirTemp("", "benchals-")
 	if err != nil {

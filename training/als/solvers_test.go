@@ -73,6 +73,9 @@ func TestInexactSolversComeToWhereTheExactComes(t *testing.T) {
 
 func TestInexactSolversNeverRaiseTheLoss(t *testing.T) {
 	m := randomMatrix(t, 22, 300, 200, 6000)
+	if testing.Short() {
+		m = randomMatrix(t, 22, 100, 90, 2000)
+	}
 	for _, solver := range []string{SolverCG, SolverBlocks} {
 		cfg := DefaultConfig()
 		cfg.Dim, cfg.Epochs, cfg.Solver, cfg.CGSteps = 80, 12, solver, 2
@@ -91,6 +94,9 @@ func TestInexactSolversNeverRaiseTheLoss(t *testing.T) {
 // TestEverySolverIsDeterministic also holds that looking at the model on the way changes nothing.
 func TestEverySolverIsDeterministic(t *testing.T) {
 	m := randomMatrix(t, 23, 700, 300, 9000)
+	if testing.Short() {
+		m = randomMatrix(t, 23, 90, 60, 1200)
+	}
 	for _, solver := range []string{SolverCholesky, SolverCG, SolverBlocks} {
 		cfg := DefaultConfig()
 		cfg.Dim, cfg.Epochs, cfg.Solver, cfg.Workers = 70, 3, solver, 1

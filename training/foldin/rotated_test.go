@@ -71,7 +71,7 @@ func TestEveryWayOfSolvingARow(t *testing.T) {
 		"sparse": {Alpha: 1, Unobserved: 0.01, Lambda: 0.003, Nu: 1},
 	} {
 		for _, dim := range []int{5, 33, 64, 100} {
-			if dim > 5 && testing.Short() {
+			if dim > 33 && testing.Short() {
 				break // A processor that is emulated takes minutes.
 			}
 			f := randomFactors(31, 900, dim, vec.SyrkPad(dim))
