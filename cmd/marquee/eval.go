@@ -19,12 +19,13 @@ type evalCommands struct {
 type evalBenchmarkCommand struct {
 	Format      string        `required:"" enum:"lightgcn,ncf,sasrec" help:"Layout of the split: lightgcn, ncf or sasrec."`
 	Data        string        `required:"" type:"existingdir" help:"Folder of the split." placeholder:"DIR"`
-	Model       string        `required:"" help:"random, popular, knn, userknn, ease or als." placeholder:"NAME"`
+	Model       string        `required:"" help:"random, popular, knn, userknn, ease, als, twotower or sasrec." placeholder:"NAME"`
 	Preset      string        `default:"default" help:"Hyper-parameters: default, one of the model's presets, or auto, which searches them on a validation cut from the train side." placeholder:"NAME"`
 	Budget      time.Duration `default:"20m" help:"Wall-clock time that auto may take, the last training included."`
 	Seeds       int           `default:"1" help:"Measure under so many seeds, from 1." placeholder:"N"`
 	Ties        string        `default:"worst" enum:"worst,expected,best" help:"Where relevant titles stand among equal scores: worst, expected or best."`
 	Memory      float64       `default:"4" help:"GiB that a model's own matrix may take; ease needs 4 bytes for each pair of titles." placeholder:"GIB"`
+	Checkpoints string        `type:"existingdir" help:"Folder that twotower and sasrec keep a checkpoint a seed in after each epoch; the same command given again goes on from there." placeholder:"DIR"`
 	NoBaselines bool          `help:"Leave out popularity and item-kNN, which are measured beside every model."`
 	Slice       []string      `help:"Take the metrics within groups as well: history (users by titles known of them) or popularity (titles)." placeholder:"NAME"`
 	Table       string        `default:"text" enum:"text,markdown,latex" help:"Table format: text, markdown or latex."`
@@ -43,7 +44,7 @@ func (b evalBenchmarkCommand) Run(c *console) error {
 	var model benchmark.Model
 	var err error
 	if b.Preset != "auto" {
-		if model, err = benchmarkModel(b.Model, b.Preset, gibibytes(b.Memory)); err != nil {
+		if model, err = benchmarkModel(b.Model, b.Preset, modelLimits{memory: gibibytes(b.Memory), checkpoints: b.Checkpoints}); err != nil {
 			return err
 		}
 	}
@@ -70,7 +71,7 @@ func (b evalBenchmarkCommand) Run(c *console) error {
 	}
 	if !b.NoBaselines {
 		for _, name := range []string{"popular", "knn"} {
-			base, err := benchmarkModel(name, "default", 0)
+			base, err := benchmarkModel(name, "default", modelLimits{})
 			if err != nil {
 				return err
 			}

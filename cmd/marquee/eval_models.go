@@ -15,10 +15,18 @@ import (
 	"marquee/training/ease"
 	"marquee/training/foldin"
 	"marquee/training/knn"
+	"marquee/training/sasrec"
+	"marquee/training/twotower"
 )
 
-// benchmarkModel is the model of that name with a preset's hyper-parameters. A model with a dense matrix may take memory bytes.
-func benchmarkModel(name, preset string, memory int64) (benchmark.Model, error) {
+// modelLimits are what a model may use besides processors.
+type modelLimits struct {
+	memory      int64  // bytes that a dense matrix may take
+	checkpoints string // folder for those of long trainings; none where empty
+}
+
+// benchmarkModel is the model of that name with a preset's hyper-parameters.
+func benchmarkModel(name, preset string, limits modelLimits) (benchmark.Model, error) {
 	m := benchmark.Model{Name: name}
 	fits := map[string]fitter{}
 	switch name {
@@ -38,15 +46,25 @@ func benchmarkModel(name, preset string, memory int64) (benchmark.Model, error) 
 		}
 	case "ease":
 		for p, l2 := range ease.Presets() {
-			fits[p] = fitEASE(ease.Config{L2: l2, MemoryLimit: memory})
+			fits[p] = fitEASE(ease.Config{L2: l2, MemoryLimit: limits.memory})
 		}
 	case "als":
 		m.Seeded, fits["default"] = true, fitALS(als.DefaultConfig())
 		for p, cfg := range als.Presets() {
 			fits[p] = fitALS(cfg)
 		}
+	case "twotower":
+		m.Seeded, fits["default"] = true, fitTwoTower(twotower.DefaultConfig(), limits.checkpoints)
+		for p, cfg := range twotower.Presets() {
+			fits[p] = fitTwoTower(cfg, limits.checkpoints)
+		}
+	case "sasrec":
+		m.Seeded, fits["default"] = true, fitSASRec(sasrec.DefaultConfig(), limits.checkpoints)
+		for p, cfg := range sasrec.Presets() {
+			fits[p] = fitSASRec(cfg, limits.checkpoints)
+		}
 	default:
-		return m, fmt.Errorf("there is no model %q; there are random, popular, knn, userknn, ease and als", name)
+		return m, fmt.Errorf("there is no model %q; there are random, popular, knn, userknn, ease, als, twotower and sasrec", name)
 	}
 	if m.Fit = fits[preset]; m.Fit == nil {
 		names := slices.Collect(maps.Keys(fits))

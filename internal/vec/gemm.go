@@ -105,19 +105,14 @@ func pack(dst []float32, o Operand, p, j, depth, n, side int, along bool) {
 
 // packAlong copies depth rows of n, of row stride ld, into panels.
 func packAlong(dst, src []float32, ld, depth, n, side int) {
-	for q := range depth {
-		row, dst := src[q*ld:q*ld+n], dst
-		for len(row) >= side {
-			to := dst[q*side : q*side+side]
-			for v := 0; v < side; v += gemmMR {
-				*(*[gemmMR]float32)(to[v:]) = *(*[gemmMR]float32)(row[v:])
-			}
-			row = row[side:]
-			dst = dst[side*depth:]
+	for v := 0; v < n; v += side {
+		panel, width := dst[v*depth:(v+side)*depth], min(side, n-v)
+		if width == side && copyRows(panel, src[v:], ld, side, depth) {
+			continue
 		}
-		if len(row) > 0 {
-			to := dst[q*side : (q+1)*side]
-			clear(to[copy(to, row):])
+		for q := range depth {
+			to := panel[q*side : (q+1)*side]
+			clear(to[copy(to, src[q*ld+v:q*ld+v+width]):])
 		}
 	}
 }

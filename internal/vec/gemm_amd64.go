@@ -44,6 +44,15 @@ func transposeTiles(dst, src []float32, ld, side, depth int) int {
 	return depth / gemmMR * gemmMR
 }
 
+// copyRows copies depth rows of side, of stride ld, one after the other, where there is a kernel for it.
+func copyRows(dst, src []float32, ld, side, depth int) bool {
+	if !Accelerated() {
+		return false
+	}
+	copyRowsAVX2(&dst[0], &src[0], ld, side/eight, depth)
+	return true
+}
+
 //go:noescape
 func gemmTile512(a, b, c *float32, ldc, depth int, alpha float32, add int)
 
@@ -52,3 +61,6 @@ func gemmTileAVX2(a, b, c *float32, ldc, depth int, alpha float32, add int)
 
 //go:noescape
 func transpose8AVX2(dst, src *float32, ld, side, tiles int)
+
+//go:noescape
+func copyRowsAVX2(dst, src *float32, ld, chunks, depth int)

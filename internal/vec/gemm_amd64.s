@@ -262,3 +262,56 @@ tile:
 	JNZ        tile
 	VZEROUPPER
 	RET
+
+// func copyRowsAVX2(dst, src *float32, ld, chunks, depth int)
+// Rows of one chunk of eight, or of three or four.
+TEXT ·copyRowsAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ ld+16(FP), R8
+	SHLQ $2, R8
+	MOVQ chunks+24(FP), R9
+	MOVQ depth+32(FP), CX
+	CMPQ R9, $3
+	JEQ  three
+	JGT  four
+
+one:
+	VMOVUPS (SI), Y0
+	VMOVUPS Y0, (DI)
+	ADDQ    R8, SI
+	ADDQ    $32, DI
+	DECQ    CX
+	JNZ     one
+	VZEROUPPER
+	RET
+
+three:
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y1, 32(DI)
+	VMOVUPS Y2, 64(DI)
+	ADDQ    R8, SI
+	ADDQ    $96, DI
+	DECQ    CX
+	JNZ     three
+	VZEROUPPER
+	RET
+
+four:
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), Y3
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y1, 32(DI)
+	VMOVUPS Y2, 64(DI)
+	VMOVUPS Y3, 96(DI)
+	ADDQ    R8, SI
+	ADDQ    $128, DI
+	DECQ    CX
+	JNZ     four
+	VZEROUPPER
+	RET
