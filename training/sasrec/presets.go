@@ -10,7 +10,7 @@ func Presets() map[string]Config {
 	return map[string]Config{
 		// Some thousand films and long histories. Small batches learn in few epochs; the falling rate is worth more than further ones.
 		"movielens-1m": with(func(c *Config) {
-			c.Batch, c.Dropout, c.FinalRate, c.Epochs, c.Patience, c.ValidateEvery = 32, 0.25, 0.03, 24, 0, 4
+			c.Batch, c.Dropout, c.FinalRate, c.Epochs, c.Patience, c.ValidateEvery = 32, 0.25, 0.03, 10, 0, 5
 		}),
 	}
 }
