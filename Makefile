@@ -18,7 +18,7 @@ HNSWLIB_VERSION := 0.8.0
 FAISS_VERSION := 1.15.1
 NUMPY_VERSION := 2.3.4
 
-.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-scale bench-eval bench-ingest lake-readers onnx-readers results clean help
+.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-scale bench-twotower bench-eval bench-ingest lake-readers onnx-readers results clean help
 
 help: ## Show these commands.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -94,6 +94,18 @@ bench-als: setup $(ALS_PEERS)/ready ## Measure ALS training against implicit; QU
 SIZES ?= 1000000,10000000,100000000
 bench-scale: ## Write training/als/SCALE.md: ALS on 1, 10 and 100 million synthetic interactions (SIZES); takes 6 GB and some minutes.
 	@go build -o bin/benchals ./cmd/benchals && bin/benchals -scale $(SIZES) -iterations 2 >bin/scale.md && mv bin/scale.md training/als/SCALE.md
+
+# The peer of bench-twotower: PyPI's build of PyTorch, on the processor alone.
+TORCH_VERSION := 2.15.0
+TWOTOWER_PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/marquee-peers/twotower-torch$(TORCH_VERSION)-numpy$(NUMPY_VERSION)
+
+$(TWOTOWER_PEERS)/ready:
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	@$(@D)/bin/pip -q install --disable-pip-version-check --only-binary=:all: torch==$(TORCH_VERSION) numpy==$(NUMPY_VERSION)
+	@touch $@
+
+bench-twotower: setup $(TWOTOWER_PEERS)/ready ## Measure training of two towers against PyTorch; QUICK=1: under three minutes.
+	@go build -o bin/benchtwotower ./cmd/benchtwotower && bin/benchtwotower -python $(TWOTOWER_PEERS)/bin/python $(if $(QUICK),-quick)
 
 # The peers of bench-eval; ranx does not read pandas 3's frames.
 RANX_VERSION := 0.3.21
