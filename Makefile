@@ -18,7 +18,7 @@ HNSWLIB_VERSION := 0.8.0
 FAISS_VERSION := 1.15.1
 NUMPY_VERSION := 2.3.4
 
-.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-scale bench-twotower bench-eval bench-ingest lake-readers onnx-readers results clean help
+.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-scale bench-twotower bench-eval bench-ingest bench-serving lake-readers onnx-readers results clean help
 
 help: ## Show these commands.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -126,6 +126,9 @@ results: build ## Write eval/RESULTS.md: offline results on the published data s
 
 bench-ingest: build ## Measure RecordEvents into both sinks; QUICK=1: under three minutes. BROKER=kafka://HOST: that broker.
 	@go run ./cmd/benchingest -marquee bin/marquee
+
+bench-serving: build ## Measure Recommend and HomePage over HTTP beside arriving events; QUICK=1: under three minutes. LARGE=1: 200,000 titles too. OVERLOAD=60s: twice the peak.
+	@go build -o bin/benchserving ./cmd/benchserving && bin/benchserving -marquee bin/marquee $(if $(LARGE),-large) $(if $(OVERLOAD),-overload $(OVERLOAD)) $(if $(WORLDS),-dir $(WORLDS))
 
 # The tools that a test reads the lake with live outside the project, as the peers of bench-ann do.
 LAKE_READERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/marquee-peers/lake-readers
