@@ -18,6 +18,9 @@ type Config struct {
 	PageCandidates int `koanf:"page_candidates"`
 	// NewFor is how long a title is new after it entered the service.
 	NewFor time.Duration `koanf:"new_for"`
+	// SourceTimeout is for how long an answer's sources of candidates are asked; those whose turn comes later are left out of it. What
+	// the release finds is never left out.
+	SourceTimeout time.Duration `koanf:"source_timeout"`
 	// MinPositionWait bounds how long an answer waits for the events it was asked to include.
 	MinPositionWait time.Duration `koanf:"min_position_wait"`
 	// ReleasePoll is how often a newly promoted release is looked for.
@@ -37,6 +40,7 @@ func DefaultConfig() Config {
 		Candidates:      200,
 		PageCandidates:  400,
 		NewFor:          90 * 24 * time.Hour,
+		SourceTimeout:   20 * time.Millisecond,
 		MinPositionWait: 5 * time.Second,
 		ReleasePoll:     2 * time.Second,
 		CatalogRefresh:  250 * time.Millisecond,
@@ -67,6 +71,7 @@ func (c Config) Validate() error {
 		v, lo, hi time.Duration
 	}{
 		{"new_for", c.NewFor, time.Hour, 100 * 365 * 24 * time.Hour},
+		{"source_timeout", c.SourceTimeout, time.Microsecond, time.Minute},
 		{"min_position_wait", c.MinPositionWait, time.Millisecond, time.Hour},
 		{"release_poll", c.ReleasePoll, 10 * time.Millisecond, time.Hour},
 		{"catalog_refresh", c.CatalogRefresh, 10 * time.Millisecond, time.Hour},

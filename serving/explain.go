@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"marquee/serving/rank"
 	"marquee/serving/retrieve"
 	servingv1 "marquee/serving/v1"
 	"marquee/serving/view"
@@ -197,34 +198,60 @@ func (w *work) explain(filtered map[string]uint32) *servingv1.Explanation {
 		StageMs:       make(map[string]float64),
 		Filtered:      filtered,
 		HistoryLength: w.q.History.Events,
+		Found:         make(map[string]uint32),
+		SourceMs:      make(map[string]float64),
 	}
 	for _, t := range w.times {
-		e.StageMs[t.stage] += float64(t.took.Microseconds()) / 1000
+		if ms := float64(t.took.Microseconds()) / 1000; t.source {
+			e.SourceMs[t.stage] += ms
+			e.Found[t.stage] += t.found
+		} else {
+			e.StageMs[t.stage] += ms
+		}
 	}
 	if len(w.q.Vector) > 0 {
 		e.SearchPlan = w.q.Plan.String()
-		w.contributions(e)
 	} else {
 		e.SearchPlan = "not searched: nothing the release knows was watched"
+	}
+	parts := make([]float32, len(w.q.Interactions))
+	for i := range w.items {
+		e.Titles = append(e.Titles, w.explainTitle(&w.items[i], parts))
 	}
 	return e
 }
 
-func (w *work) contributions(e *servingv1.Explanation) {
-	parts := make([]float32, len(w.q.Interactions))
-	for i := range w.items {
-		row := w.items[i].Row
-		if !w.q.Picture.InModel(row) {
-			continue
-		}
-		if err := w.q.Picture.Bundle.Explain(parts, row, w.q.Interactions, w.q.Scratch); err != nil {
-			w.modelFailed(err)
-			return
-		}
-		e.Titles = append(e.Titles, &servingv1.TitleExplanation{
-			TitleId:       w.q.Picture.ID(row),
-			Contributions: w.largest(parts),
-		})
+// explainTitle gives a title's numbers. parts is memory, of one number an interaction.
+func (w *work) explainTitle(c *retrieve.Candidate, parts []float32) *servingv1.TitleExplanation {
+	p := rank.PartsOf(&w.q, c, w.s.cfg.Rank)
+	e := &servingv1.TitleExplanation{
+		TitleId: w.q.Picture.ID(c.Row), Ranked: w.ranked[c.Row], Propensity: propensity(c),
+		Base: float64(p.Base), Trending: float64(p.Trending), Dislike: float64(p.Dislike), Boost: float64(p.Boost),
+	}
+	if len(w.q.Vector) == 0 || !w.q.Picture.InModel(c.Row) {
+		return e
+	}
+	if err := w.q.Picture.Bundle.Explain(parts, c.Row, w.q.Interactions, w.q.Scratch); err != nil {
+		w.modelFailed(err)
+		return e
+	}
+	e.Contributions = w.largest(parts)
+	return e
+}
+
+// propensity is the chance a title had of its place.
+func propensity(c *retrieve.Candidate) float64 {
+	if c.Propensity == 0 {
+		return 1
+	}
+	return c.Propensity
+}
+
+// rankedAs notes every candidate's place by score, for the explanation.
+func (w *work) rankedAs() {
+	w.ranked = make(map[uint32]uint32, len(w.q.Candidates))
+	for i := range w.q.Candidates {
+		w.ranked[w.q.Candidates[i].Row] = uint32(i)
 	}
 }
 

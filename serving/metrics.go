@@ -13,6 +13,7 @@ type metrics struct {
 	stages          map[string]prometheus.Observer
 	degraded        *prometheus.CounterVec
 	shown           [retrieve.Sources]prometheus.Counter
+	late            [retrieve.Sources]prometheus.Counter
 	releaseFailures *prometheus.CounterVec
 	release         *prometheus.GaugeVec
 	recall          *prometheus.GaugeVec
@@ -61,8 +62,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}, []string{"stage"})
 	reg.MustRegister(m.release, m.recall, m.titles, m.revision, m.buildSeconds, stages)
 	shown := counter("marquee_serving_titles_total", "Titles answered, by what put them there.", "source")
+	late := counter("marquee_serving_sources_late_total", "Times a source was left out of an answer for want of time.", "source")
 	for s := range m.shown {
 		m.shown[s] = shown.WithLabelValues(retrieve.Source(s).String())
+		m.late[s] = late.WithLabelValues(retrieve.Source(s).String())
 	}
 	for _, s := range []string{stageWait, stageRetrieve, stageFilter, stageRank, stageArrange} {
 		m.stages[s] = stages.WithLabelValues(s)

@@ -84,15 +84,6 @@ func (s *Service) wish(filter, boost string) (w wish, err error) {
 	return w, nil
 }
 
-// arrangement is how answers are shaped, with what a request says of it. Validation in front of the service bounds what it says.
-func (s *Service) arrangement(diversity *float64) arrange.Config {
-	cfg := s.cfg.Arrange
-	if diversity != nil {
-		cfg.Diversity = min(max(*diversity, 0), 1)
-	}
-	return cfg
-}
-
 // Recommend answers one list of titles for a profile.
 func (s *Service) Recommend(ctx context.Context, req *connect.Request[servingv1.RecommendRequest]) (*connect.Response[servingv1.RecommendResponse], error) {
 	s.metrics.requests.WithLabelValues("Recommend").Inc()
@@ -120,9 +111,13 @@ func (s *Service) Recommend(ctx context.Context, req *connect.Request[servingv1.
 	if m.GetExplain() {
 		filtered = w.filtered()
 	}
-	w.candidates(count, s.cfg.Candidates, true)
+	w.candidates(ctx, count, s.cfg.Candidates, true)
+	if m.GetExplain() {
+		w.rankedAs()
+	}
 	began := time.Now()
-	w.items = arrange.List(w.items, &w.q, count, s.arrangement(m.Diversity))
+	shape := s.arrangement(m.GetViewer(), m.Diversity, m.Exploration)
+	w.items = arrange.List(w.items, &w.q, count, shape, w.seed(m.GetViewer().GetProfileId()))
 	resp := &servingv1.RecommendResponse{RequestId: requestID(), BundleId: w.bundleID()}
 	resp.Titles = w.recommendations(w.items)
 	w.took(stageArrange, began)
@@ -202,10 +197,12 @@ func (s *Service) HomePage(ctx context.Context, req *connect.Request[servingv1.H
 		RowSize: limited(m.GetRowSize(), defaultRowSize, maxRowSize),
 		NewFor:  s.cfg.NewFor.Microseconds(),
 		Rank:    s.cfg.Rank,
+		Seed:    w.seed(m.GetViewer().GetProfileId()),
 	}
-	w.candidates(settings.RowSize, s.cfg.PageCandidates, false)
+	w.candidates(ctx, settings.RowSize, s.cfg.PageCandidates, false)
 	began := time.Now()
-	w.page.Build(&w.q, settings, s.arrangement(m.Diversity))
+	shape := s.arrangement(m.GetViewer(), m.Diversity, m.Exploration)
+	w.page.Build(&w.q, settings, shape)
 	if w.page.Failed != nil {
 		w.modelFailed(w.page.Failed)
 	}

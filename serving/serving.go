@@ -63,4 +63,6 @@ const (
 	EntitlementUnavailable = "entitlement_unavailable"
 	// TitleNotInModel: the title is too new for the release; its content was compared instead.
 	TitleNotInModel = "title_not_in_model"
+	// SourceLate, with a source after it, as in source_late:trending: it was left out for want of time.
+	SourceLate = "source_late:"
 )

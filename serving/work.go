@@ -31,11 +31,16 @@ type work struct {
 	degraded []string
 	times    []stageTime
 	reasons  reasons
+	// ranked is each candidate's place by score, where an explanation was asked for.
+	ranked map[uint32]uint32
 }
 
+// stageTime is how long a stage took, or a source within the first, which found so many candidates.
 type stageTime struct {
-	stage string
-	took  time.Duration
+	stage  string
+	took   time.Duration
+	source bool
+	found  uint32
 }
 
 // begin takes a picture and applies the hard filters of the viewer, who may be nil: somebody without a country, a limit or
@@ -88,7 +93,7 @@ func (w *work) end() {
 	w.q.End()
 	w.held.Release()
 	w.held = nil
-	w.audience = view.Audience{}
+	w.audience, w.ranked = view.Audience{}, nil
 	w.s.pool.Put(w)
 }
 
@@ -105,7 +110,7 @@ func (w *work) steps() []string { return slices.Clone(w.degraded) }
 func (w *work) took(stage string, began time.Time) {
 	d := time.Since(began)
 	w.s.metrics.stages[stage].Observe(d.Seconds())
-	w.times = append(w.times, stageTime{stage, d})
+	w.times = append(w.times, stageTime{stage: stage, took: d})
 }
 
 func (w *work) bundleID() string {
@@ -183,25 +188,30 @@ const particularSearch = 4
 
 // candidates finds and ranks what may be recommended: at least count titles where there are as many.
 // Neighbours of what was watched last are for lists: a page has rows of its own for them.
-func (w *work) candidates(count, fromModel int, neighbours bool) {
+func (w *work) candidates(ctx context.Context, count, fromModel int, neighbours bool) {
 	began := time.Now()
 	q := &w.q
 	if q.Particular() {
 		fromModel *= particularSearch
 	}
-	if err := q.FromModel(max(fromModel, 2*count)); err != nil {
-		w.modelFailed(err)
-		q.Vector = q.Vector[:0]
-	}
+	late := w.sourcesUntil(ctx, began)
+	w.source(retrieve.ALS, time.Time{}, func() {
+		if err := q.FromModel(max(fromModel, 2*count)); err != nil {
+			w.modelFailed(err)
+			q.Vector = q.Vector[:0]
+		}
+	})
 	if len(q.Vector) > 0 {
 		if neighbours {
-			w.similar()
+			w.source(retrieve.Similar, late, w.similar)
 		}
-		q.FromTrending(trendingCandidates)
-		q.FromNew(newCandidates, w.s.cfg.NewFor.Microseconds(), true)
+		w.source(retrieve.Trending, late, func() { q.FromTrending(trendingCandidates) })
+		w.source(retrieve.New, late, func() { q.FromNew(newCandidates, w.s.cfg.NewFor.Microseconds(), true) })
+	} else {
+		w.cold(late)
 	}
 	if len(q.Candidates) < max(count, 1) || len(q.Vector) == 0 {
-		q.FromPopular(max(fromModel, 2*count))
+		w.source(retrieve.Popular, time.Time{}, func() { q.FromPopular(max(fromModel, 2*count)) })
 	}
 	w.took(stageRetrieve, began)
 	began = time.Now()

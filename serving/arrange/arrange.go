@@ -21,11 +21,19 @@ type Config struct {
 	BecauseRows int `koanf:"because_rows"`
 	// Diversity is how much the titles of a list should differ, where a request does not say: 0, by score alone, to 1.
 	Diversity float64 `koanf:"diversity"`
+	// Exploration is the chance of each place of a list, or of top_picks, to go to a candidate drawn by lot, where a request does not
+	// say: 0 to 1. Without some of it a service learns from what it shows that what it shows is liked, and nothing else. The served
+	// log has each title's chance.
+	Exploration float64 `koanf:"exploration"`
+	// ExplorePool is how many of the best candidates are drawn from.
+	ExplorePool int `koanf:"explore_pool"`
+	// ExploreFrom is the first place that is given away so, from 0.
+	ExploreFrom int `koanf:"explore_from"`
 }
 
 // DefaultConfig gives a tenth of a list to titles too new for the release.
 func DefaultConfig() Config {
-	return Config{ColdShare: .1, MinRow: 3, GenreRows: 6, BecauseRows: 2}
+	return Config{ColdShare: .1, MinRow: 3, GenreRows: 6, BecauseRows: 2, ExplorePool: 200}
 }
 
 // Validate says what is wrong with the configuration.
@@ -36,10 +44,16 @@ func (c Config) Validate() error {
 	if !(c.Diversity >= 0 && c.Diversity <= 1) {
 		return fmt.Errorf("serving.arrange.diversity must be between 0 and 1, is %g", c.Diversity)
 	}
+	if !(c.Exploration >= 0 && c.Exploration <= 1) {
+		return fmt.Errorf("serving.arrange.exploration must be between 0 and 1, is %g", c.Exploration)
+	}
 	for _, f := range []struct {
 		name      string
 		v, lo, hi int
-	}{{"min_row", c.MinRow, 1, 100}, {"genre_rows", c.GenreRows, 0, 50}, {"because_rows", c.BecauseRows, 0, 10}} {
+	}{
+		{"min_row", c.MinRow, 1, 100}, {"genre_rows", c.GenreRows, 0, 50}, {"because_rows", c.BecauseRows, 0, 10},
+		{"explore_pool", c.ExplorePool, 1, 100_000}, {"explore_from", c.ExploreFrom, 0, 500},
+	} {
 		if f.v < f.lo || f.v > f.hi {
 			return fmt.Errorf("serving.arrange.%s must be between %d and %d, is %d", f.name, f.lo, f.hi, f.v)
 		}
@@ -48,13 +62,17 @@ func (c Config) Validate() error {
 }
 
 // List appends to dst the best count of the query's ranked candidates that are open still, and closes them. Where titles that the
-// release knows are too few, the others fill it up beyond their share: they come last. With diversity, the order is not that of scores.
-func List(dst []retrieve.Candidate, q *retrieve.Query, count int, cfg Config) []retrieve.Candidate {
+// release knows are too few, the others fill it up beyond their share: they come last. With diversity, the order is not that of scores;
+// with exploration, some stand where the lot has put them, the same for the same seed.
+func List(dst []retrieve.Candidate, q *retrieve.Query, count int, cfg Config, seed uint64) []retrieve.Candidate {
 	cold := count
 	if len(q.Vector) > 0 {
 		cold = int(cfg.ColdShare*float64(count) + .5)
 	}
 	diversify(q, count, float32(cfg.Diversity))
+	if cfg.Exploration > 0 {
+		explore(q, count, cold, cfg, seed)
+	}
 	full := len(dst) + count
 	dst = take(dst, q, full, cold)
 	return take(dst, q, full, count)
@@ -119,6 +137,8 @@ type Settings struct {
 	// NewFor is how long a title is new, in microseconds.
 	NewFor int64
 	Rank   rank.Config
+	// Seed is what exploration draws from.
+	Seed uint64
 }
 
 // Build arranges the page of a query whose candidates are ranked. It takes titles out of q.Open as it places them.
@@ -192,7 +212,7 @@ func (p *Page) topPicks(q *retrieve.Query, s Settings, cfg Config) {
 		return
 	}
 	row := Row{Kind: TopPicks, From: len(p.Items), Subject: view.None, Genre: -1, Popular: len(q.Vector) == 0 && len(q.Affinity) == 0}
-	p.Items = List(p.Items, q, s.RowSize, cfg)
+	p.Items = List(p.Items, q, s.RowSize, cfg, s.Seed)
 	if row.To = len(p.Items); row.To-row.From < cfg.MinRow {
 		for _, c := range p.Items[row.From:] {
 			q.Open.Set(c.Row)

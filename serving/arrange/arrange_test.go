@@ -76,8 +76,8 @@ func page(t *testing.T, q *retrieve.Query, s Settings, cfg Config) []string {
 
 func TestList(t *testing.T) {
 	q := query(t)
-	first := List(nil, q, 5, DefaultConfig())
-	second := List(nil, q, 100, DefaultConfig())
+	first := List(nil, q, 5, DefaultConfig(), 1)
+	second := List(nil, q, 100, DefaultConfig(), 1)
 	if len(first) != 5 || len(second) != 25 {
 		t.Fatalf("lists of %d and %d, want 5 and the 25 that are left", len(first), len(second))
 	}
@@ -122,7 +122,7 @@ func TestPages(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	for _, c := range []Config{{ColdShare: -1}, {MinRow: 0}, {MinRow: 1, GenreRows: 99}, {MinRow: 1, BecauseRows: 11}} {
+	for _, c := range []Config{{ColdShare: -1}, {MinRow: 0}, {MinRow: 1, GenreRows: 99}, {MinRow: 1, BecauseRows: 11}, {MinRow: 1, Exploration: 2}, {MinRow: 1}, {MinRow: 1, ExplorePool: 1, ExploreFrom: -1}} {
 		if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), "serving.arrange.") {
 			t.Errorf("%+v: %v", c, err)
 		}

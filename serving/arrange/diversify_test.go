@@ -37,7 +37,7 @@ func TestDiversity(t *testing.T) {
 	}
 	plain := events()
 	ranked := slices.Clone(plain.Candidates)
-	first := List(nil, plain, 9, DefaultConfig())
+	first := List(nil, plain, 9, DefaultConfig(), 1)
 	if !slices.Equal(first, ranked[:9]) {
 		t.Errorf("without diversity the list is %v, ranked %v", first, ranked[:9])
 	}
@@ -46,7 +46,7 @@ func TestDiversity(t *testing.T) {
 		q := events()
 		cfg := DefaultConfig()
 		cfg.Diversity = diversity
-		list := List(nil, q, 9, cfg)
+		list := List(nil, q, 9, cfg, 1)
 		if len(list) != 9 || list[0] != ranked[0] {
 			t.Fatalf("diversity %v: %v", diversity, list)
 		}

@@ -74,6 +74,26 @@ func Score(q *retrieve.Query, candidates []retrieve.Candidate, cfg Config) {
 	}
 }
 
+// Parts are what a candidate's score is made of: their product is the score, where Base is above 0; otherwise Base is.
+type Parts struct {
+	Base, Trending, Dislike, Boost float32
+}
+
+// PartsOf takes a scored candidate's score apart.
+func PartsOf(q *retrieve.Query, c *retrieve.Candidate, cfg Config) Parts {
+	var rows [maxDisliked]uint32
+	p := Parts{
+		Trending: 1 + float32(cfg.TrendingBoost)*q.TrendScore(c.Row),
+		Dislike:  1 - float32(cfg.DislikePenalty)*nearest(q, c.Row, turnedDown(q, rows[:0])),
+		Boost:    q.Boost(c.Row),
+	}
+	p.Base = c.Score
+	if product := p.Trending * p.Dislike * p.Boost; c.Score > 0 && product > 0 {
+		p.Base /= product
+	}
+	return p
+}
+
 // base is a candidate's score before anything raises or lowers it.
 func base(q *retrieve.Query, c *retrieve.Candidate, cfg Config) float32 {
 	switch {

@@ -157,6 +157,8 @@ type Candidate struct {
 	// Subject is the row of the title it is similar to; view.None when it is not about one.
 	Subject uint32
 	Score   float32
+	// Propensity is the chance it had of its place given those before it; 0 where nothing was drawn by lot, which makes it 1.
+	Propensity float64
 }
 
 // Past is one title of the profile's history.

@@ -32,8 +32,10 @@ type Viewer struct {
 	DeviceClass string `protobuf:"bytes,3,opt,name=device_class,json=deviceClass,proto3" json:"device_class,omitempty"`
 	// Titles above this age, and unrated ones, are never shown. Absent: no limit.
 	MaxMaturityAge *uint32 `protobuf:"varint,4,opt,name=max_maturity_age,json=maxMaturityAge,proto3,oneof" json:"max_maturity_age,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// A child's profile: what it is shown is never explored.
+	Kids          bool `protobuf:"varint,5,opt,name=kids,proto3" json:"kids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Viewer) Reset() {
@@ -92,6 +94,13 @@ func (x *Viewer) GetMaxMaturityAge() uint32 {
 		return *x.MaxMaturityAge
 	}
 	return 0
+}
+
+func (x *Viewer) GetKids() bool {
+	if x != nil {
+		return x.Kids
+	}
+	return false
 }
 
 // Position is a place in the watch-event log, as RecordEvents answers it.
@@ -259,7 +268,10 @@ type RecommendRequest struct {
 	// A CEL expression that scores are multiplied by, 0 to 1000, such as title.language == "no" ? 1.5 : 1.0. No value: 1.
 	Boost string `protobuf:"bytes,6,opt,name=boost,proto3" json:"boost,omitempty"`
 	// How much the titles should differ from each other, 0, by score alone, to 1. Absent: as the service is set up.
-	Diversity     *float64 `protobuf:"fixed64,7,opt,name=diversity,proto3,oneof" json:"diversity,omitempty"`
+	Diversity *float64 `protobuf:"fixed64,7,opt,name=diversity,proto3,oneof" json:"diversity,omitempty"`
+	// The chance of each place to go to a candidate drawn by lot, 0 to 1. Absent: as the service is set up. The same list comes again
+	// until the profile does something. Profiles of children are never explored.
+	Exploration   *float64 `protobuf:"fixed64,8,opt,name=exploration,proto3,oneof" json:"exploration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -343,6 +355,13 @@ func (x *RecommendRequest) GetDiversity() float64 {
 	return 0
 }
 
+func (x *RecommendRequest) GetExploration() float64 {
+	if x != nil && x.Exploration != nil {
+		return *x.Exploration
+	}
+	return 0
+}
+
 type RecommendResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	RequestId string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -352,7 +371,9 @@ type RecommendResponse struct {
 	// The release that answered; empty when none was loaded.
 	BundleId string `protobuf:"bytes,4,opt,name=bundle_id,json=bundleId,proto3" json:"bundle_id,omitempty"`
 	// Filled when the request asked for it.
-	Explanation   *Explanation `protobuf:"bytes,5,opt,name=explanation,proto3" json:"explanation,omitempty"`
+	Explanation *Explanation `protobuf:"bytes,5,opt,name=explanation,proto3" json:"explanation,omitempty"`
+	// The profile's arm of every experiment that is running, by the experiment's name.
+	Arms          map[string]string `protobuf:"bytes,6,rep,name=arms,proto3" json:"arms,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -422,6 +443,13 @@ func (x *RecommendResponse) GetExplanation() *Explanation {
 	return nil
 }
 
+func (x *RecommendResponse) GetArms() map[string]string {
+	if x != nil {
+		return x.Arms
+	}
+	return nil
+}
+
 // Explanation is how an answer came about, for people who ask why.
 type Explanation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -435,6 +463,10 @@ type Explanation struct {
 	Titles []*TitleExplanation `protobuf:"bytes,4,rep,name=titles,proto3" json:"titles,omitempty"`
 	// Events of the profile that the answer is built on.
 	HistoryLength uint32 `protobuf:"varint,5,opt,name=history_length,json=historyLength,proto3" json:"history_length,omitempty"`
+	// What each source added to the candidates, and how long it took, in milliseconds. Sources that were left out for want of time are
+	// not in it, but among the answer's steps of degradation.
+	Found         map[string]uint32  `protobuf:"bytes,6,rep,name=found,proto3" json:"found,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	SourceMs      map[string]float64 `protobuf:"bytes,7,rep,name=source_ms,json=sourceMs,proto3" json:"source_ms,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -504,10 +536,33 @@ func (x *Explanation) GetHistoryLength() uint32 {
 	return 0
 }
 
+func (x *Explanation) GetFound() map[string]uint32 {
+	if x != nil {
+		return x.Found
+	}
+	return nil
+}
+
+func (x *Explanation) GetSourceMs() map[string]float64 {
+	if x != nil {
+		return x.SourceMs
+	}
+	return nil
+}
+
 type TitleExplanation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TitleId       string                 `protobuf:"bytes,1,opt,name=title_id,json=titleId,proto3" json:"title_id,omitempty"`
 	Contributions []*Contribution        `protobuf:"bytes,2,rep,name=contributions,proto3" json:"contributions,omitempty"`
+	// The place it had among the candidates by score, from 0, before diversity and exploration.
+	Ranked uint32 `protobuf:"varint,3,opt,name=ranked,proto3" json:"ranked,omitempty"`
+	// The chance that it stood in its place, given the titles before it: 1 where nothing was drawn by lot.
+	Propensity float64 `protobuf:"fixed64,4,opt,name=propensity,proto3" json:"propensity,omitempty"`
+	// Its score is base x trending x dislike x boost.
+	Base          float64 `protobuf:"fixed64,5,opt,name=base,proto3" json:"base,omitempty"`
+	Trending      float64 `protobuf:"fixed64,6,opt,name=trending,proto3" json:"trending,omitempty"`
+	Dislike       float64 `protobuf:"fixed64,7,opt,name=dislike,proto3" json:"dislike,omitempty"`
+	Boost         float64 `protobuf:"fixed64,8,opt,name=boost,proto3" json:"boost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -554,6 +609,48 @@ func (x *TitleExplanation) GetContributions() []*Contribution {
 		return x.Contributions
 	}
 	return nil
+}
+
+func (x *TitleExplanation) GetRanked() uint32 {
+	if x != nil {
+		return x.Ranked
+	}
+	return 0
+}
+
+func (x *TitleExplanation) GetPropensity() float64 {
+	if x != nil {
+		return x.Propensity
+	}
+	return 0
+}
+
+func (x *TitleExplanation) GetBase() float64 {
+	if x != nil {
+		return x.Base
+	}
+	return 0
+}
+
+func (x *TitleExplanation) GetTrending() float64 {
+	if x != nil {
+		return x.Trending
+	}
+	return 0
+}
+
+func (x *TitleExplanation) GetDislike() float64 {
+	if x != nil {
+		return x.Dislike
+	}
+	return 0
+}
+
+func (x *TitleExplanation) GetBoost() float64 {
+	if x != nil {
+		return x.Boost
+	}
+	return 0
 }
 
 type Contribution struct {
@@ -768,7 +865,9 @@ type HomePageRequest struct {
 	// As in RecommendRequest, for rows that are in the order of scores for the profile.
 	Boost string `protobuf:"bytes,6,opt,name=boost,proto3" json:"boost,omitempty"`
 	// As in RecommendRequest, for top_picks.
-	Diversity     *float64 `protobuf:"fixed64,7,opt,name=diversity,proto3,oneof" json:"diversity,omitempty"`
+	Diversity *float64 `protobuf:"fixed64,7,opt,name=diversity,proto3,oneof" json:"diversity,omitempty"`
+	// As in RecommendRequest, for top_picks.
+	Exploration   *float64 `protobuf:"fixed64,8,opt,name=exploration,proto3,oneof" json:"exploration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -852,6 +951,13 @@ func (x *HomePageRequest) GetDiversity() float64 {
 	return 0
 }
 
+func (x *HomePageRequest) GetExploration() float64 {
+	if x != nil && x.Exploration != nil {
+		return *x.Exploration
+	}
+	return 0
+}
+
 // Row is one shelf of the home page.
 type Row struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -925,11 +1031,13 @@ func (x *Row) GetTitles() []*Recommendation {
 }
 
 type HomePageResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	Rows          []*Row                 `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
-	Degraded      []string               `protobuf:"bytes,3,rep,name=degraded,proto3" json:"degraded,omitempty"`
-	BundleId      string                 `protobuf:"bytes,4,opt,name=bundle_id,json=bundleId,proto3" json:"bundle_id,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	RequestId string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Rows      []*Row                 `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
+	Degraded  []string               `protobuf:"bytes,3,rep,name=degraded,proto3" json:"degraded,omitempty"`
+	BundleId  string                 `protobuf:"bytes,4,opt,name=bundle_id,json=bundleId,proto3" json:"bundle_id,omitempty"`
+	// As in RecommendResponse.
+	Arms          map[string]string `protobuf:"bytes,5,rep,name=arms,proto3" json:"arms,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -992,17 +1100,25 @@ func (x *HomePageResponse) GetBundleId() string {
 	return ""
 }
 
+func (x *HomePageResponse) GetArms() map[string]string {
+	if x != nil {
+		return x.Arms
+	}
+	return nil
+}
+
 var File_serving_v1_serving_proto protoreflect.FileDescriptor
 
 const file_serving_v1_serving_proto_rawDesc = "" +
 	"\n" +
-	"\x18serving/v1/serving.proto\x12\x12marquee.serving.v1\x1a\x1bbuf/validate/validate.proto\"\xdb\x01\n" +
+	"\x18serving/v1/serving.proto\x12\x12marquee.serving.v1\x1a\x1bbuf/validate/validate.proto\"\xef\x01\n" +
 	"\x06Viewer\x12(\n" +
 	"\n" +
 	"profile_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04 \x01(@R\tprofileId\x12.\n" +
 	"\acountry\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f2\r^([A-Z]{2})?$R\acountry\x12*\n" +
 	"\fdevice_class\x18\x03 \x01(\tB\a\xbaH\x04r\x02( R\vdeviceClass\x126\n" +
-	"\x10max_maturity_age\x18\x04 \x01(\rB\a\xbaH\x04*\x02\x18\x15H\x00R\x0emaxMaturityAge\x88\x01\x01B\x13\n" +
+	"\x10max_maturity_age\x18\x04 \x01(\rB\a\xbaH\x04*\x02\x18\x15H\x00R\x0emaxMaturityAge\x88\x01\x01\x12\x12\n" +
+	"\x04kids\x18\x05 \x01(\bR\x04kidsB\x13\n" +
 	"\x11_max_maturity_age\"R\n" +
 	"\bPosition\x12%\n" +
 	"\tpartition\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\tpartition\x12\x1f\n" +
@@ -1014,7 +1130,7 @@ const file_serving_v1_serving_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06source\x18\x05 \x01(\tR\x06source\x12\x12\n" +
 	"\x04year\x18\x06 \x01(\x05R\x04year\x12\x16\n" +
-	"\x06genres\x18\a \x03(\tR\x06genres\"\xe0\x02\n" +
+	"\x06genres\x18\a \x03(\tR\x06genres\"\xb0\x03\n" +
 	"\x10RecommendRequest\x12:\n" +
 	"\x06viewer\x18\x01 \x01(\v2\x1a.marquee.serving.v1.ViewerB\x06\xbaH\x03\xc8\x01\x01R\x06viewer\x12\x1e\n" +
 	"\x05count\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\xf4\x03R\x05count\x12J\n" +
@@ -1022,32 +1138,55 @@ const file_serving_v1_serving_proto_rawDesc = "" +
 	"\aexplain\x18\x04 \x01(\bR\aexplain\x12 \n" +
 	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x06filter\x12\x1e\n" +
 	"\x05boost\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x05boost\x12:\n" +
-	"\tdiversity\x18\a \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\tdiversity\x88\x01\x01B\f\n" +
+	"\tdiversity\x18\a \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\tdiversity\x88\x01\x01\x12>\n" +
+	"\vexploration\x18\b \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\vexploration\x88\x01\x01B\f\n" +
 	"\n" +
-	"_diversity\"\xea\x01\n" +
+	"_diversityB\x0e\n" +
+	"\f_exploration\"\xe8\x02\n" +
 	"\x11RecommendResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12:\n" +
 	"\x06titles\x18\x02 \x03(\v2\".marquee.serving.v1.RecommendationR\x06titles\x12\x1a\n" +
 	"\bdegraded\x18\x03 \x03(\tR\bdegraded\x12\x1b\n" +
 	"\tbundle_id\x18\x04 \x01(\tR\bbundleId\x12A\n" +
-	"\vexplanation\x18\x05 \x01(\v2\x1f.marquee.serving.v1.ExplanationR\vexplanation\"\xa0\x03\n" +
+	"\vexplanation\x18\x05 \x01(\v2\x1f.marquee.serving.v1.ExplanationR\vexplanation\x12C\n" +
+	"\x04arms\x18\x06 \x03(\v2/.marquee.serving.v1.RecommendResponse.ArmsEntryR\x04arms\x1a7\n" +
+	"\tArmsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa5\x05\n" +
 	"\vExplanation\x12G\n" +
 	"\bstage_ms\x18\x01 \x03(\v2,.marquee.serving.v1.Explanation.StageMsEntryR\astageMs\x12\x1f\n" +
 	"\vsearch_plan\x18\x02 \x01(\tR\n" +
 	"searchPlan\x12I\n" +
 	"\bfiltered\x18\x03 \x03(\v2-.marquee.serving.v1.Explanation.FilteredEntryR\bfiltered\x12<\n" +
 	"\x06titles\x18\x04 \x03(\v2$.marquee.serving.v1.TitleExplanationR\x06titles\x12%\n" +
-	"\x0ehistory_length\x18\x05 \x01(\rR\rhistoryLength\x1a:\n" +
+	"\x0ehistory_length\x18\x05 \x01(\rR\rhistoryLength\x12@\n" +
+	"\x05found\x18\x06 \x03(\v2*.marquee.serving.v1.Explanation.FoundEntryR\x05found\x12J\n" +
+	"\tsource_ms\x18\a \x03(\v2-.marquee.serving.v1.Explanation.SourceMsEntryR\bsourceMs\x1a:\n" +
 	"\fStageMsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\x1a;\n" +
 	"\rFilteredEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"u\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a8\n" +
+	"\n" +
+	"FoundEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a;\n" +
+	"\rSourceMsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\x8d\x02\n" +
 	"\x10TitleExplanation\x12\x19\n" +
 	"\btitle_id\x18\x01 \x01(\tR\atitleId\x12F\n" +
-	"\rcontributions\x18\x02 \x03(\v2 .marquee.serving.v1.ContributionR\rcontributions\"S\n" +
+	"\rcontributions\x18\x02 \x03(\v2 .marquee.serving.v1.ContributionR\rcontributions\x12\x16\n" +
+	"\x06ranked\x18\x03 \x01(\rR\x06ranked\x12\x1e\n" +
+	"\n" +
+	"propensity\x18\x04 \x01(\x01R\n" +
+	"propensity\x12\x12\n" +
+	"\x04base\x18\x05 \x01(\x01R\x04base\x12\x1a\n" +
+	"\btrending\x18\x06 \x01(\x01R\btrending\x12\x18\n" +
+	"\adislike\x18\a \x01(\x01R\adislike\x12\x14\n" +
+	"\x05boost\x18\b \x01(\x01R\x05boost\"S\n" +
 	"\fContribution\x12\x19\n" +
 	"\btitle_id\x18\x01 \x01(\tR\atitleId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -1062,7 +1201,7 @@ const file_serving_v1_serving_proto_rawDesc = "" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12:\n" +
 	"\x06titles\x18\x02 \x03(\v2\".marquee.serving.v1.RecommendationR\x06titles\x12\x1a\n" +
 	"\bdegraded\x18\x03 \x03(\tR\bdegraded\x12\x1b\n" +
-	"\tbundle_id\x18\x04 \x01(\tR\bbundleId\"\xe6\x02\n" +
+	"\tbundle_id\x18\x04 \x01(\tR\bbundleId\"\xb6\x03\n" +
 	"\x0fHomePageRequest\x12:\n" +
 	"\x06viewer\x18\x01 \x01(\v2\x1a.marquee.serving.v1.ViewerB\x06\xbaH\x03\xc8\x01\x01R\x06viewer\x12\x1b\n" +
 	"\x04rows\x18\x02 \x01(\rB\a\xbaH\x04*\x02\x182R\x04rows\x12\"\n" +
@@ -1070,20 +1209,26 @@ const file_serving_v1_serving_proto_rawDesc = "" +
 	"\fmin_position\x18\x04 \x03(\v2\x1c.marquee.serving.v1.PositionB\t\xbaH\x06\x92\x01\x03\x10\x80 R\vminPosition\x12 \n" +
 	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x06filter\x12\x1e\n" +
 	"\x05boost\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x05boost\x12:\n" +
-	"\tdiversity\x18\a \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\tdiversity\x88\x01\x01B\f\n" +
+	"\tdiversity\x18\a \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\tdiversity\x88\x01\x01\x12>\n" +
+	"\vexploration\x18\b \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\vexploration\x88\x01\x01B\f\n" +
 	"\n" +
-	"_diversity\"\x89\x01\n" +
+	"_diversityB\x0e\n" +
+	"\f_exploration\"\x89\x01\n" +
 	"\x03Row\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\aheading\x18\x02 \x01(\tR\aheading\x12\x18\n" +
 	"\asubject\x18\x03 \x01(\tR\asubject\x12:\n" +
-	"\x06titles\x18\x04 \x03(\v2\".marquee.serving.v1.RecommendationR\x06titles\"\x97\x01\n" +
+	"\x06titles\x18\x04 \x03(\v2\".marquee.serving.v1.RecommendationR\x06titles\"\x94\x02\n" +
 	"\x10HomePageResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12+\n" +
 	"\x04rows\x18\x02 \x03(\v2\x17.marquee.serving.v1.RowR\x04rows\x12\x1a\n" +
 	"\bdegraded\x18\x03 \x03(\tR\bdegraded\x12\x1b\n" +
-	"\tbundle_id\x18\x04 \x01(\tR\bbundleId2\xae\x02\n" +
+	"\tbundle_id\x18\x04 \x01(\tR\bbundleId\x12B\n" +
+	"\x04arms\x18\x05 \x03(\v2..marquee.serving.v1.HomePageResponse.ArmsEntryR\x04arms\x1a7\n" +
+	"\tArmsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xae\x02\n" +
 	"\x15RecommendationService\x12X\n" +
 	"\tRecommend\x12$.marquee.serving.v1.RecommendRequest\x1a%.marquee.serving.v1.RecommendResponse\x12d\n" +
 	"\rSimilarTitles\x12(.marquee.serving.v1.SimilarTitlesRequest\x1a).marquee.serving.v1.SimilarTitlesResponse\x12U\n" +
@@ -1101,7 +1246,7 @@ func file_serving_v1_serving_proto_rawDescGZIP() []byte {
 	return file_serving_v1_serving_proto_rawDescData
 }
 
-var file_serving_v1_serving_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_serving_v1_serving_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_serving_v1_serving_proto_goTypes = []any{
 	(*Viewer)(nil),                // 0: marquee.serving.v1.Viewer
 	(*Position)(nil),              // 1: marquee.serving.v1.Position
@@ -1116,35 +1261,43 @@ var file_serving_v1_serving_proto_goTypes = []any{
 	(*HomePageRequest)(nil),       // 10: marquee.serving.v1.HomePageRequest
 	(*Row)(nil),                   // 11: marquee.serving.v1.Row
 	(*HomePageResponse)(nil),      // 12: marquee.serving.v1.HomePageResponse
-	nil,                           // 13: marquee.serving.v1.Explanation.StageMsEntry
-	nil,                           // 14: marquee.serving.v1.Explanation.FilteredEntry
+	nil,                           // 13: marquee.serving.v1.RecommendResponse.ArmsEntry
+	nil,                           // 14: marquee.serving.v1.Explanation.StageMsEntry
+	nil,                           // 15: marquee.serving.v1.Explanation.FilteredEntry
+	nil,                           // 16: marquee.serving.v1.Explanation.FoundEntry
+	nil,                           // 17: marquee.serving.v1.Explanation.SourceMsEntry
+	nil,                           // 18: marquee.serving.v1.HomePageResponse.ArmsEntry
 }
 var file_serving_v1_serving_proto_depIdxs = []int32{
 	0,  // 0: marquee.serving.v1.RecommendRequest.viewer:type_name -> marquee.serving.v1.Viewer
 	1,  // 1: marquee.serving.v1.RecommendRequest.min_position:type_name -> marquee.serving.v1.Position
 	2,  // 2: marquee.serving.v1.RecommendResponse.titles:type_name -> marquee.serving.v1.Recommendation
 	5,  // 3: marquee.serving.v1.RecommendResponse.explanation:type_name -> marquee.serving.v1.Explanation
-	13, // 4: marquee.serving.v1.Explanation.stage_ms:type_name -> marquee.serving.v1.Explanation.StageMsEntry
-	14, // 5: marquee.serving.v1.Explanation.filtered:type_name -> marquee.serving.v1.Explanation.FilteredEntry
-	6,  // 6: marquee.serving.v1.Explanation.titles:type_name -> marquee.serving.v1.TitleExplanation
-	7,  // 7: marquee.serving.v1.TitleExplanation.contributions:type_name -> marquee.serving.v1.Contribution
-	0,  // 8: marquee.serving.v1.SimilarTitlesRequest.viewer:type_name -> marquee.serving.v1.Viewer
-	2,  // 9: marquee.serving.v1.SimilarTitlesResponse.titles:type_name -> marquee.serving.v1.Recommendation
-	0,  // 10: marquee.serving.v1.HomePageRequest.viewer:type_name -> marquee.serving.v1.Viewer
-	1,  // 11: marquee.serving.v1.HomePageRequest.min_position:type_name -> marquee.serving.v1.Position
-	2,  // 12: marquee.serving.v1.Row.titles:type_name -> marquee.serving.v1.Recommendation
-	11, // 13: marquee.serving.v1.HomePageResponse.rows:type_name -> marquee.serving.v1.Row
-	3,  // 14: marquee.serving.v1.RecommendationService.Recommend:input_type -> marquee.serving.v1.RecommendRequest
-	8,  // 15: marquee.serving.v1.RecommendationService.SimilarTitles:input_type -> marquee.serving.v1.SimilarTitlesRequest
-	10, // 16: marquee.serving.v1.RecommendationService.HomePage:input_type -> marquee.serving.v1.HomePageRequest
-	4,  // 17: marquee.serving.v1.RecommendationService.Recommend:output_type -> marquee.serving.v1.RecommendResponse
-	9,  // 18: marquee.serving.v1.RecommendationService.SimilarTitles:output_type -> marquee.serving.v1.SimilarTitlesResponse
-	12, // 19: marquee.serving.v1.RecommendationService.HomePage:output_type -> marquee.serving.v1.HomePageResponse
-	17, // [17:20] is the sub-list for method output_type
-	14, // [14:17] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	13, // 4: marquee.serving.v1.RecommendResponse.arms:type_name -> marquee.serving.v1.RecommendResponse.ArmsEntry
+	14, // 5: marquee.serving.v1.Explanation.stage_ms:type_name -> marquee.serving.v1.Explanation.StageMsEntry
+	15, // 6: marquee.serving.v1.Explanation.filtered:type_name -> marquee.serving.v1.Explanation.FilteredEntry
+	6,  // 7: marquee.serving.v1.Explanation.titles:type_name -> marquee.serving.v1.TitleExplanation
+	16, // 8: marquee.serving.v1.Explanation.found:type_name -> marquee.serving.v1.Explanation.FoundEntry
+	17, // 9: marquee.serving.v1.Explanation.source_ms:type_name -> marquee.serving.v1.Explanation.SourceMsEntry
+	7,  // 10: marquee.serving.v1.TitleExplanation.contributions:type_name -> marquee.serving.v1.Contribution
+	0,  // 11: marquee.serving.v1.SimilarTitlesRequest.viewer:type_name -> marquee.serving.v1.Viewer
+	2,  // 12: marquee.serving.v1.SimilarTitlesResponse.titles:type_name -> marquee.serving.v1.Recommendation
+	0,  // 13: marquee.serving.v1.HomePageRequest.viewer:type_name -> marquee.serving.v1.Viewer
+	1,  // 14: marquee.serving.v1.HomePageRequest.min_position:type_name -> marquee.serving.v1.Position
+	2,  // 15: marquee.serving.v1.Row.titles:type_name -> marquee.serving.v1.Recommendation
+	11, // 16: marquee.serving.v1.HomePageResponse.rows:type_name -> marquee.serving.v1.Row
+	18, // 17: marquee.serving.v1.HomePageResponse.arms:type_name -> marquee.serving.v1.HomePageResponse.ArmsEntry
+	3,  // 18: marquee.serving.v1.RecommendationService.Recommend:input_type -> marquee.serving.v1.RecommendRequest
+	8,  // 19: marquee.serving.v1.RecommendationService.SimilarTitles:input_type -> marquee.serving.v1.SimilarTitlesRequest
+	10, // 20: marquee.serving.v1.RecommendationService.HomePage:input_type -> marquee.serving.v1.HomePageRequest
+	4,  // 21: marquee.serving.v1.RecommendationService.Recommend:output_type -> marquee.serving.v1.RecommendResponse
+	9,  // 22: marquee.serving.v1.RecommendationService.SimilarTitles:output_type -> marquee.serving.v1.SimilarTitlesResponse
+	12, // 23: marquee.serving.v1.RecommendationService.HomePage:output_type -> marquee.serving.v1.HomePageResponse
+	21, // [21:24] is the sub-list for method output_type
+	18, // [18:21] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_serving_v1_serving_proto_init() }
@@ -1161,7 +1314,7 @@ func file_serving_v1_serving_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_serving_v1_serving_proto_rawDesc), len(file_serving_v1_serving_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
