@@ -28,7 +28,7 @@ published() { # what format data model flags…
 
 offline() { # name
   "$marquee" import movielens "$data/$1" --data-dir "$folders/$1" >&2
-  table "$1, protocol gt-90" "$marquee" eval offline --as-of max-event --format markdown --data-dir "$folders/$1" 2>>"$folders/log"
+  table "$1, protocol gt-90" "$marquee" eval offline --as-of max-event --model random,popular,popular_decayed,knn,userknn,ease,als,hybrid --format markdown --data-dir "$folders/$1" 2>>"$folders/log"
 }
 
 {

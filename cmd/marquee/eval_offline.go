@@ -59,7 +59,7 @@ func (o evalOfflineCommand) Run(c *console) (err error) {
 	if err != nil {
 		return err
 	}
-	study, err := benchmark.RunStudy(c.ctx, data, list, []string{"popular", "popular_decayed", "knn"}, "ndcg@10", benchmark.Options{
+	study, err := benchmark.RunStudy(c.ctx, data, list, o.references(), "ndcg@10", benchmark.Options{
 		Seeds: []uint64{1}, Resamples: 2000, Slices: groups, Attributes: genres, Progress: func(what string) { e.log.Info("measuring", "model", what) },
 	})
 	if err != nil {
@@ -79,6 +79,14 @@ func (o evalOfflineCommand) Run(c *console) (err error) {
 		return printJSON(c.stdout, study)
 	}
 	return printTables(c, o.Format, studyTable(study), listTable(runs, 10), groupTable(runs, middle(10)))
+}
+
+// references are what every model is held against: the bars that are easily taken for granted, and beside the hybrid all it stands on.
+func (o evalOfflineCommand) references() []string {
+	if slices.Contains(o.Models, "hybrid") {
+		return hybridSources()
+	}
+	return []string{"popular", "popular_decayed", "knn"}
 }
 
 // split builds the history as of the instant and as of the cut: what trains knows nothing of what came after.
@@ -144,11 +152,12 @@ func (o evalOfflineCommand) models(e *engines) ([]offlineModel, error) {
 		{"ease", plain(benchmark.Model{Fit: fitEASE(ease.DefaultConfig())})},
 		{"als", plain(benchmark.Model{Fit: fitALS(e.settings.Training.ALS)})},
 	}
+	known = append(known, offlineModel{"hybrid", hybrid{e, known}.fit})
 	var out []offlineModel
 	for _, name := range o.Models {
 		i := slices.IndexFunc(known, func(m offlineModel) bool { return m.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("there is no model %q; there are random, popular, popular_decayed, knn, userknn, ease and als", name)
+			return nil, fmt.Errorf("there is no model %q; there are random, popular, popular_decayed, knn, userknn, ease, als and hybrid", name)
 		}
 		out = append(out, known[i])
 	}

@@ -21,6 +21,7 @@ import (
 	"marquee/serving"
 	"marquee/training/als"
 	"marquee/training/nightly"
+	"marquee/training/ranker"
 )
 
 // settings are all settings there are; config.example.yaml lists and explains them, and a test holds the two together.
@@ -61,6 +62,7 @@ type databaseSettings struct {
 
 type trainingSettings struct {
 	ALS     als.Config     `koanf:"als"`
+	Ranker  ranker.Config  `koanf:"ranker"`
 	Nightly nightly.Config `koanf:"nightly"`
 }
 
@@ -70,7 +72,7 @@ func defaultSettings() settings {
 		RPC: rpc.DefaultConfig(), Telemetry: telemetry.DefaultConfig(),
 		Broker: broker.DefaultConfig(), Warehouse: warehouse.DefaultConfig(), Database: databaseSettings{URL: "sqlite:"},
 		Catalog: catalog.DefaultConfig(), Ingest: ingest.DefaultConfig(), Compaction: compact.DefaultConfig(), Features: features.DefaultConfig(),
-		Training: trainingSettings{ALS: als.DefaultConfig(), Nightly: nightly.DefaultConfig()},
+		Training: trainingSettings{ALS: als.DefaultConfig(), Ranker: ranker.DefaultConfig(), Nightly: nightly.DefaultConfig()},
 		Serving:  serving.DefaultConfig(),
 	}
 }

@@ -139,3 +139,8 @@ func (m *Model) Scores(x Matrix, workers int) []float32 {
 	})
 	return out
 }
+
+// Loss is the objective's on the examples: 1 - NDCG for LambdaRank, the cross entropy for Logistic, the squared error for Squared.
+func (m *Model) Loss(e Examples, objective Objective) float64 {
+	return objective.loss(e, m.Scores(e.X, 0))
+}
