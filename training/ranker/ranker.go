@@ -69,12 +69,12 @@ type Config struct {
 	Validation float64 `koanf:"validation"`
 }
 
-// DefaultConfig returns few and small trees: a request's candidates must be ranked within a fraction of a millisecond, and with larger
+// DefaultConfig returns small trees: a request's candidates must be ranked within a fraction of a millisecond, and with larger
 // ones some hundred profiles teach more chance than taste.
 func DefaultConfig() Config {
 	c := Config{Trees: gbdt.DefaultConfig(), Windows: 8, Candidates: 100, At: 10, Validation: 0.1}
 	t := &c.Trees
-	t.Rounds, t.LearningRate, t.Leaves, t.MinLeaf, t.FeatureShare, t.RowShare, t.Patience = 60, 0.12, 8, 300, 0.5, 0.5, 0
+	t.Rounds, t.LearningRate, t.Leaves, t.MinLeaf, t.FeatureShare, t.RowShare, t.Patience = 150, 0.06, 8, 300, 0.5, 0.5, 0
 	return c
 }
 
