@@ -63,6 +63,7 @@ type cli struct {
 	Recommend recommendCommand  `cmd:"" help:"What a profile should watch next."`
 	Home      homeCommand       `cmd:"" help:"A profile's home page."`
 	Similar   similarCommand    `cmd:"" help:"The titles nearest to one title."`
+	Tokens    tokensCommands    `cmd:"" help:"Service tokens: who may call."`
 	Conf      configCommands    `cmd:"" name:"config" help:"Check the settings."`
 	Version   kong.VersionFlag  `help:"Print the version."`
 }

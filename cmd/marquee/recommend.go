@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -57,7 +56,7 @@ func (a asking) ask(c *console, use func(recommender) error) (err error) {
 		if a.AsOf.maxEvent || !a.AsOf.at.IsZero() {
 			return usageError{fmt.Errorf("--as-of cannot be given to the running service at %s: it serves at its own", address)}
 		}
-		return use(servingv1connect.NewRecommendationServiceClient(http.DefaultClient, address))
+		return use(servingv1connect.NewRecommendationServiceClient(clientOf(address), address))
 	}
 	e, err := c.open(beside)
 	if err != nil {

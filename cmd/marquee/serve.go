@@ -89,6 +89,9 @@ func (c *console) startService(e *engines, clock state.Clock) (*service, error) 
 		return nil, err
 	}
 	s.wiring.handle(s.server)
+	if err := s.protect(); err != nil {
+		return nil, err
+	}
 	modules := append([]app.Module{s.server}, s.wiring.modules...)
 	s.group = app.NewGroup(e.log, e.settings.Drain, append(modules, s.server.Gate())...)
 	if err := s.group.Start(c.ctx); err != nil {

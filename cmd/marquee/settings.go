@@ -13,6 +13,7 @@ import (
 	"marquee/ingest"
 	"marquee/ingest/broker"
 	"marquee/ingest/compact"
+	"marquee/internal/auth"
 	"marquee/internal/config"
 	"marquee/internal/db"
 	"marquee/internal/lake"
@@ -35,6 +36,7 @@ type settings struct {
 	Drain time.Duration `koanf:"drain"`
 
 	RPC        rpc.Config       `koanf:"rpc"`
+	Auth       auth.Config      `koanf:"auth"`
 	Telemetry  telemetry.Config `koanf:"telemetry"`
 	Broker     broker.Config    `koanf:"broker"`
 	Warehouse  warehouse.Config `koanf:"warehouse"`
@@ -69,7 +71,7 @@ type trainingSettings struct {
 func defaultSettings() settings {
 	return settings{
 		DataDir: "data", Modules: []string{"all"}, Drain: 20 * time.Second,
-		RPC: rpc.DefaultConfig(), Telemetry: telemetry.DefaultConfig(),
+		RPC: rpc.DefaultConfig(), Auth: auth.DefaultConfig(), Telemetry: telemetry.DefaultConfig(),
 		Broker: broker.DefaultConfig(), Warehouse: warehouse.DefaultConfig(), Database: databaseSettings{URL: "sqlite:"},
 		Catalog: catalog.DefaultConfig(), Ingest: ingest.DefaultConfig(), Compaction: compact.DefaultConfig(), Features: features.DefaultConfig(),
 		Training: trainingSettings{ALS: als.DefaultConfig(), Ranker: ranker.DefaultConfig(), Nightly: nightly.DefaultConfig()},
@@ -80,7 +82,7 @@ func defaultSettings() settings {
 // Validate says everything that is wrong with the settings.
 func (s settings) Validate() error {
 	errs := []error{
-		s.RPC.Validate(), s.Telemetry.Validate(), s.Broker.Validate(), s.Warehouse.Validate(), s.Catalog.Validate(),
+		s.RPC.Validate(), s.Auth.Validate(), s.Auth.CheckListen(s.RPC.Listen), s.Telemetry.Validate(), s.Broker.Validate(), s.Warehouse.Validate(), s.Catalog.Validate(),
 		s.Ingest.Validate(), s.Compaction.Validate(), s.Features.Validate(), s.Training.ALS.Validate(), s.Training.Nightly.Validate(), s.Serving.Validate(),
 	}
 	if s.DataDir == "" {
@@ -122,7 +124,7 @@ func (s settings) store(given, folder string) string {
 
 // reserved are environment variables with the settings' prefix that are not settings.
 func reserved() []string {
-	return []string{"MARQUEE_CONFIG", "MARQUEE_NATIVE_DIR", "MARQUEE_WAREHOUSE_CHILD", "MARQUEE_TEST_*"}
+	return []string{"MARQUEE_CONFIG", "MARQUEE_NATIVE_DIR", "MARQUEE_WAREHOUSE_CHILD", tokenVariable, "MARQUEE_TEST_*"}
 }
 
 // load reads and checks the settings of this call.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,10 +29,11 @@ type clients struct {
 }
 
 func newClients(address string) clients {
+	client := clientOf(address)
 	return clients{
-		catalog: catalogv1connect.NewCatalogServiceClient(http.DefaultClient, address),
-		ingest:  ingestv1connect.NewIngestServiceClient(http.DefaultClient, address),
-		serving: servingv1connect.NewRecommendationServiceClient(http.DefaultClient, address),
+		catalog: catalogv1connect.NewCatalogServiceClient(client, address),
+		ingest:  ingestv1connect.NewIngestServiceClient(client, address),
+		serving: servingv1connect.NewRecommendationServiceClient(client, address),
 	}
 }
 

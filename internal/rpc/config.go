@@ -28,7 +28,7 @@ type Config struct {
 	IdleTimeout time.Duration `koanf:"idle_timeout"`
 }
 
-// DefaultConfig listens on the loopback interface only: there is no authentication in front of it yet.
+// DefaultConfig listens on the loopback interface only: others are let in when somebody says who may call.
 func DefaultConfig() Config {
 	return Config{
 		Listen:            "127.0.0.1:8080",

@@ -37,6 +37,10 @@ type Server struct {
 	open     atomic.Bool
 	inflight atomic.Int64
 	shed     prometheus.Counter
+	denied   *prometheus.CounterVec
+	// identify and permissions are what Protect was given.
+	identify    Identifier
+	permissions Permissions
 	// streams are the paths of procedures whose client sends a stream.
 	streams map[string]bool
 	// calls is the context of every call; cut ends it.
@@ -60,13 +64,16 @@ func New(cfg Config, log *slog.Logger, reg *prometheus.Registry, tracer trace.Tr
 		shed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "marquee_rpc_shed_total", Help: "Calls refused because too many were under way.",
 		}),
+		denied: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "marquee_rpc_denied_total", Help: "Calls refused for want of a valid token or of a role, by Connect code.",
+		}, []string{"code"}),
 		options: []connect.HandlerOption{
 			connect.WithReadMaxBytes(cfg.MaxRequestBytes),
-			connect.WithInterceptors(tracing, newObserver(calls, log, reg, cfg.RequestTimeout)),
+			connect.WithInterceptors(tracing, newObserver(calls, log, reg, cfg.RequestTimeout), bound{}),
 		},
 		validate: connect.WithInterceptors(validation(validator)),
 	}
-	reg.MustRegister(s.shed)
+	reg.MustRegister(s.shed, s.denied)
 	s.mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, "ok") })
 	s.mux.HandleFunc("GET /readyz", s.readyz)
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}))
@@ -179,7 +186,7 @@ func (s *Server) Start(ctx context.Context) error {
 	// gRPC needs HTTP/2; without TLS that is h2c, on the same port.
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{
-		Handler: s.patient(s.mux), Protocols: protocols,
+		Handler: s.patient(s.guard(s.mux)), Protocols: protocols,
 		BaseContext:       func(net.Listener) context.Context { return s.calls },
 		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout, IdleTimeout: s.cfg.IdleTimeout,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
