@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/google/uuid"
 
+	"marquee/internal/rpc"
 	"marquee/serving/arrange"
 	"marquee/serving/expr"
 	"marquee/serving/rank"
@@ -140,7 +141,9 @@ func (s *Service) await(ctx context.Context, positions []*servingv1.Position) (b
 	}
 	bounded, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
+	resume := rpc.Pause(ctx)
 	err := s.follower.WaitFor(bounded, want)
+	resume()
 	s.metrics.stages[stageWait].Observe(time.Since(began).Seconds())
 	switch {
 	case err == nil:

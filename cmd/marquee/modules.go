@@ -144,7 +144,7 @@ func (w *wiring) handle(s *rpc.Server) {
 		s.Handle(ingestv1connect.IngestServiceName, path, h)
 	}
 	if w.serving != nil {
-		path, h := servingv1connect.NewRecommendationServiceHandler(w.serving.Service(), s.Options()...)
+		path, h := servingv1connect.NewRecommendationServiceHandler(w.serving.Service(), s.OptionsShed()...)
 		s.Handle(servingv1connect.RecommendationServiceName, path, h)
 	}
 }

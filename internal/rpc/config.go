@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"time"
 )
 
@@ -21,6 +22,11 @@ type Config struct {
 	// MaxCalls is how many calls may be under way; more are refused with RESOURCE_EXHAUSTED and advice to retry, before
 	// they wait for each other until none is answered in time.
 	MaxCalls int `koanf:"max_calls"`
+	// MaxWorking is how many recommendations are worked on at a time, 0 for four a processor; others wait for their turn.
+	MaxWorking int `koanf:"max_working"`
+	// QueueTarget is how long a call may wait for its turn while calls come faster than they are answered; after that it is
+	// refused with RESOURCE_EXHAUSTED and advice to retry.
+	QueueTarget time.Duration `koanf:"queue_target"`
 	// ReadHeaderTimeout bounds how long a connection may take to send a request's headers.
 	ReadHeaderTimeout time.Duration `koanf:"read_header_timeout"`
 	// IdleTimeout closes a connection that nothing was asked on for so long, and ends a stream whose client says nothing for
@@ -35,6 +41,7 @@ func DefaultConfig() Config {
 		RequestTimeout:    30 * time.Second,
 		MaxRequestBytes:   16 << 20,
 		MaxCalls:          1000,
+		QueueTarget:       10 * time.Millisecond,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 	}
@@ -53,6 +60,7 @@ func (c Config) Validate() error {
 		{"request_timeout", c.RequestTimeout},
 		{"read_header_timeout", c.ReadHeaderTimeout},
 		{"idle_timeout", c.IdleTimeout},
+		{"queue_target", c.QueueTarget},
 	} {
 		if d.value < time.Millisecond || d.value > time.Hour {
 			errs = append(errs, fmt.Errorf("rpc.%s must be between 1ms and 1h, is %s", d.field, d.value))
@@ -64,5 +72,16 @@ func (c Config) Validate() error {
 	if c.MaxCalls < 1 || c.MaxCalls > 1_000_000 {
 		errs = append(errs, fmt.Errorf("rpc.max_calls must be between 1 and 1000000, is %d", c.MaxCalls))
 	}
+	if c.MaxWorking < 0 || c.MaxWorking > 1_000_000 {
+		errs = append(errs, fmt.Errorf("rpc.max_working must be between 0 and 1000000, is %d", c.MaxWorking))
+	}
 	return errors.Join(errs...)
+}
+
+// running is how many calls are worked on at a time.
+func (c Config) running() int {
+	if c.MaxWorking > 0 {
+		return c.MaxWorking
+	}
+	return 4 * runtime.GOMAXPROCS(0)
 }

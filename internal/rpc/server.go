@@ -31,6 +31,7 @@ type Server struct {
 	names    []string
 	options  []connect.HandlerOption
 	validate connect.HandlerOption
+	admit    connect.HandlerOption
 	ready    func(context.Context) error
 	addr     net.Addr
 	failure  atomic.Pointer[error]
@@ -62,7 +63,7 @@ func New(cfg Config, log *slog.Logger, reg *prometheus.Registry, tracer trace.Tr
 	s := &Server{
 		cfg: cfg, log: log, mux: http.NewServeMux(), ready: ready, streams: map[string]bool{}, calls: calls, cut: cut,
 		shed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "marquee_rpc_shed_total", Help: "Calls refused because too many were under way.",
+			Name: "marquee_rpc_shed_total", Help: "Calls refused because too many were under way or waited.",
 		}),
 		denied: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "marquee_rpc_denied_total", Help: "Calls refused for want of a valid token or of a role, by Connect code.",
@@ -74,6 +75,7 @@ func New(cfg Config, log *slog.Logger, reg *prometheus.Registry, tracer trace.Tr
 		validate: connect.WithInterceptors(validation(validator)),
 	}
 	reg.MustRegister(s.shed, s.denied)
+	s.admit = connect.WithInterceptors(connect.UnaryInterceptorFunc(newAdmission(cfg, reg, s.shed).intercept))
 	s.mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, "ok") })
 	s.mux.HandleFunc("GET /readyz", s.readyz)
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}))
@@ -84,6 +86,12 @@ func New(cfg Config, log *slog.Logger, reg *prometheus.Registry, tracer trace.Tr
 // the whole request against its .proto.
 func (s *Server) Options() []connect.HandlerOption {
 	return append(s.OptionsPerItem(), s.validate)
+}
+
+// OptionsShed are Options for a service whose calls are processor work: they have to wait for their turn, and are refused when
+// it does not come.
+func (s *Server) OptionsShed() []connect.HandlerOption {
+	return append(s.OptionsPerItem(), s.admit, s.validate)
 }
 
 // OptionsPerItem are Options without validation, for services that validate each item of a batch themselves, so that a
