@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -163,6 +165,19 @@ const overloadPatience = time.Second
 // overloaded asks for twice the peak. Goodput is answers within overloadPatience.
 func (m *measurement) overloaded(ctx context.Context, f *figures, k kind) error {
 	before, _ := m.service.resident()
+	// Under overload an answer may lack a source that was late: it says so, and is an answer.
+	var judged, degraded atomic.Int64
+	k.check = func(answer []byte) error {
+		r, err := decoded(answer, &servingv1.RecommendResponse{})
+		if err == nil && len(r.Titles) == 0 {
+			err = errors.New("an answer has no titles")
+		}
+		judged.Add(1)
+		if len(r.Degraded) > 0 {
+			degraded.Add(1)
+		}
+		return err
+	}
 	o, err := m.phase("Recommend, twice", func() (outcome, error) {
 		return paced(ctx, m.callers, k, 2*f.RecommendRPS, m.overload, overloadPatience)
 	})
@@ -172,7 +187,8 @@ func (m *measurement) overloaded(ctx context.Context, f *figures, k kind) error 
 	after, _ := m.service.resident()
 	f.Overload = &overload{
 		Offered: 2 * f.RecommendRPS, Goodput: o.rate(), GoodputRatio: ratio(o.rate(), f.RecommendRPS), P99: quantile(o.latencies, .99),
-		Shed: o.shed, Late: o.late, RSSBefore: before, RSSAfter: after,
+		Degraded: ratio(float64(degraded.Load()), float64(judged.Load())),
+		Shed:     o.shed, Late: o.late, RSSBefore: before, RSSAfter: after,
 	}
 	return nil
 }

@@ -61,10 +61,12 @@ type overload struct {
 	Goodput      float64 `json:"goodput_rps"`
 	GoodputRatio float64 `json:"goodput_ratio"`
 	P99          float64 `json:"p99_ms"`
-	Shed         int64   `json:"shed"`
-	Late         int64   `json:"late"`
-	RSSBefore    int64   `json:"rss_before_bytes"`
-	RSSAfter     int64   `json:"rss_after_bytes"`
+	// Degraded is the share of answers that lacked a source.
+	Degraded  float64 `json:"degraded_share"`
+	Shed      int64   `json:"shed"`
+	Late      int64   `json:"late"`
+	RSSBefore int64   `json:"rss_before_bytes"`
+	RSSAfter  int64   `json:"rss_after_bytes"`
 }
 
 // table prints the figures for a person.
@@ -87,8 +89,8 @@ func (r result) table(out io.Writer) error {
 	fmt.Fprintf(w, "a play is in the answers after %.1f ms (median), %.1f ms (p99) of %d; with min_position %d of %d were in the next\n",
 		r.FreshnessP50, r.FreshnessP99, r.Fresh, r.Strict-r.StrictMissed, r.Strict)
 	if o := r.Overload; o != nil {
-		fmt.Fprintf(w, "asked for %.0f/s: %.0f/s answered in time (%.2f of the peak), p99 %.1f ms; %d shed, %d late; RSS %d to %d MB\n",
-			o.Offered, o.Goodput, o.GoodputRatio, o.P99, o.Shed, o.Late, o.RSSBefore>>20, o.RSSAfter>>20)
+		fmt.Fprintf(w, "asked for %.0f/s: %.0f/s answered in time (%.2f of the peak), p99 %.1f ms, %.2f of them degraded; %d shed, %d late; RSS %d to %d MB\n",
+			o.Offered, o.Goodput, o.GoodputRatio, o.P99, o.Degraded, o.Shed, o.Late, o.RSSBefore>>20, o.RSSAfter>>20)
 	}
 	_, err := out.Write(w.Bytes())
 	return err
