@@ -145,7 +145,7 @@ func (w *wiring) handle(s *rpc.Server) {
 	}
 	if w.serving != nil {
 		path, h := servingv1connect.NewRecommendationServiceHandler(w.serving.Service(), s.OptionsShed()...)
-		s.Handle(servingv1connect.RecommendationServiceName, path, h)
+		s.HandleShed(servingv1connect.RecommendationServiceName, path, h)
 	}
 }
 

@@ -136,6 +136,13 @@ func (a *admission) withdraw(w *waiter) bool {
 // overloaded reports whether the queue has been standing.
 func (a *admission) overloaded(now time.Time) bool { return now.Sub(a.emptied) > a.interval }
 
+// full reports whether it is known beforehand that calls which come now are too many: then reading them is work for nothing.
+func (a *admission) full() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.queue) >= a.limit && a.overloaded(a.now())
+}
+
 // leave gives the place up, to the oldest that waits or, under overload, the newest.
 func (a *admission) leave() {
 	a.mu.Lock()

@@ -62,8 +62,14 @@ func TestTurnsAreTakenInOrderUntilTheQueueStands(t *testing.T) {
 	if err := <-first; err != nil {
 		t.Fatal(err)
 	}
+	if u.full() {
+		t.Error("a queue that has just begun is full")
+	}
 	// The queue has been standing for longer than an interval: the newest is the next.
 	u.at.Add(int64(2 * u.interval))
+	if !u.full() {
+		t.Error("a queue that stands takes more")
+	}
 	u.leave()
 	if err := <-third; err != nil {
 		t.Fatal(err)
@@ -163,7 +169,7 @@ func TestUnderOverloadSomeAreAnsweredAndTheRestRefused(t *testing.T) {
 		time.Sleep(2 * time.Millisecond)
 		return nil
 	}}, s.OptionsShed()...)
-	s.Handle(servingv1connect.RecommendationServiceName, path, handler)
+	s.HandleShed(servingv1connect.RecommendationServiceName, path, handler)
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

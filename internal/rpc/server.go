@@ -32,6 +32,8 @@ type Server struct {
 	options  []connect.HandlerOption
 	validate connect.HandlerOption
 	admit    connect.HandlerOption
+	// turns is what calls of services that may be shed pass through.
+	turns    *admission
 	ready    func(context.Context) error
 	addr     net.Addr
 	failure  atomic.Pointer[error]
@@ -75,7 +77,8 @@ func New(cfg Config, log *slog.Logger, reg *prometheus.Registry, tracer trace.Tr
 		validate: connect.WithInterceptors(validation(validator)),
 	}
 	reg.MustRegister(s.shed, s.denied)
-	s.admit = connect.WithInterceptors(connect.UnaryInterceptorFunc(newAdmission(cfg, reg, s.shed).intercept))
+	s.turns = newAdmission(cfg, reg, s.shed)
+	s.admit = connect.WithInterceptors(connect.UnaryInterceptorFunc(s.turns.intercept))
 	s.mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, "ok") })
 	s.mux.HandleFunc("GET /readyz", s.readyz)
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}))
@@ -108,6 +111,18 @@ func (s *Server) Handle(name, path string, handler http.Handler) {
 		s.streams[path] = true
 	}
 	s.mux.Handle(path, s.gated(handler))
+}
+
+// HandleShed is Handle for a service whose handler has OptionsShed.
+func (s *Server) HandleShed(name, path string, handler http.Handler) {
+	s.Handle(name, path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.turns.full() {
+			s.shed.Inc()
+			s.refuse(w, r, connect.CodeResourceExhausted, "too much is asked for; try again")
+			return
+		}
+		handler.ServeHTTP(w, r)
+	}))
 }
 
 func (s *Server) gated(next http.Handler) http.Handler {
