@@ -18,7 +18,7 @@ HNSWLIB_VERSION := 0.8.0
 FAISS_VERSION := 1.15.1
 NUMPY_VERSION := 2.3.4
 
-.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-scale bench-twotower bench-eval bench-ingest bench-serving lake-readers onnx-readers results clean help
+.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-vec bench-scale bench-twotower bench-eval bench-ingest bench-serving lake-readers onnx-readers results clean help
 
 help: ## Show these commands.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -94,6 +94,9 @@ $(ALS_PEERS)/ready:
 
 bench-als: setup $(ALS_PEERS)/ready ## Measure ALS training against implicit; QUICK=1: under three minutes. SETS=gowalla,ml-1m,zipf-1m,zipf-10m: only these.
 	@go build -o bin/benchals ./cmd/benchals && bin/benchals -python $(ALS_PEERS)/bin/python -data $(DATA) $(if $(QUICK),-quick) $(if $(SETS),-sets $(SETS))
+
+bench-vec: $(ALS_PEERS)/ready ## Write internal/vec/BENCHMARK.md: the kernels beside gonum and OpenBLAS, as shares of this processor's peak.
+	@go build -o bin/benchvec ./cmd/benchvec && bin/benchvec -openblas "$$(echo $(ALS_PEERS)/lib/python3*/site-packages/numpy.libs/libscipy_openblas64_*.so)" >bin/vec.md && mv bin/vec.md internal/vec/BENCHMARK.md
 
 SIZES ?= 1000000,10000000,100000000
 bench-scale: ## Write training/als/SCALE.md: ALS on 1, 10 and 100 million synthetic interactions (SIZES); takes 6 GB and some minutes.

@@ -9,9 +9,10 @@ func Presets() map[string]Config {
 		return c
 	}
 	return map[string]Config{
-		// Films rated by a few thousand viewers: Rendle et al. (Revisiting the performance of iALS, 2022) search the same range.
+		// Films rated by a few thousand viewers. The best HR@10 of TestChooseOnValidation at d=192 (.7549, NDCG@10 .4706); from 5 epochs on
+		// more change nothing.
 		"movielens-1m": with(func(c *Config) {
-			c.Dim, c.Regularization, c.UnobservedWeight, c.Epochs = 192, 0.007, 0.3, 4
+			c.Dim, c.Regularization, c.UnobservedWeight, c.Epochs, c.Solver = 192, 0.0075, 0.25, 8, SolverCholesky
 		}),
 		// Places checked in at, tens of thousands of them and few visits to each: quality goes on growing with the dimension. Found by
 		// the search that knows nothing of the data, in 8½ minutes of its 10, NDCG@20 on its validation:
