@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"marquee/serving/arrange"
+	"marquee/serving/experiment"
 	"marquee/serving/rank"
+	"marquee/serving/served"
 	"marquee/serving/state"
 )
 
@@ -28,10 +30,15 @@ type Config struct {
 	// CatalogRefresh is how often a change of the catalogue is looked for.
 	CatalogRefresh time.Duration `koanf:"catalog_refresh"`
 	// MaxTitleIDs bounds the title ids the process remembers, those that events name and no catalogue knows among them.
-	MaxTitleIDs int            `koanf:"max_title_ids"`
+	MaxTitleIDs int `koanf:"max_title_ids"`
+	// Experiments are those that run, each a name and its arms with their weights and the settings they change, as in
+	// "variety: control 90; varied 10 diversity=0.3 exploration=0.05". There are diversity, exploration, cold_share, trending_boost,
+	// candidates and boost, a CEL expression in quotes.
+	Experiments []string       `koanf:"experiments"`
 	State       state.Config   `koanf:"state"`
 	Rank        rank.Config    `koanf:"rank"`
 	Arrange     arrange.Config `koanf:"arrange"`
+	Served      served.Config  `koanf:"served"`
 }
 
 // DefaultConfig suits a catalogue of some thousands to some hundred thousand titles.
@@ -45,6 +52,8 @@ func DefaultConfig() Config {
 		ReleasePoll:     2 * time.Second,
 		CatalogRefresh:  250 * time.Millisecond,
 		MaxTitleIDs:     4_000_000,
+		Experiments:     []string{},
+		Served:          served.DefaultConfig(),
 		State:           state.DefaultConfig(),
 		Rank:            rank.DefaultConfig(),
 		Arrange:         arrange.DefaultConfig(),
@@ -80,5 +89,8 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("serving.%s must be between %s and %s, is %s", f.name, f.lo, f.hi, f.v))
 		}
 	}
-	return errors.Join(append(errs, c.State.Validate(), c.Rank.Validate(), c.Arrange.Validate())...)
+	if _, err := experiment.ParseAll(c.Experiments); err != nil {
+		errs = append(errs, fmt.Errorf("serving.experiments: %w", err))
+	}
+	return errors.Join(append(errs, c.Served.Validate(), c.State.Validate(), c.Rank.Validate(), c.Arrange.Validate())...)
 }

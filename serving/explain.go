@@ -223,7 +223,7 @@ func (w *work) explain(filtered map[string]uint32) *servingv1.Explanation {
 
 // explainTitle gives a title's numbers. parts is memory, of one number an interaction.
 func (w *work) explainTitle(c *retrieve.Candidate, parts []float32) *servingv1.TitleExplanation {
-	p := rank.PartsOf(&w.q, c, w.s.cfg.Rank)
+	p := rank.PartsOf(&w.q, c, w.rank)
 	e := &servingv1.TitleExplanation{
 		TitleId: w.q.Picture.ID(c.Row), Ranked: w.ranked[c.Row], Propensity: propensity(c),
 		Base: float64(p.Base), Trending: float64(p.Trending), Dislike: float64(p.Dislike), Boost: float64(p.Boost),

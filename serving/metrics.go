@@ -12,6 +12,7 @@ type metrics struct {
 	requests        *prometheus.CounterVec
 	stages          map[string]prometheus.Observer
 	degraded        *prometheus.CounterVec
+	arms            *prometheus.CounterVec
 	shown           [retrieve.Sources]prometheus.Counter
 	late            [retrieve.Sources]prometheus.Counter
 	releaseFailures *prometheus.CounterVec
@@ -41,6 +42,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests:        counter("marquee_serving_requests_total", "Requests for recommendations by RPC.", "rpc"),
 		degraded:        counter("marquee_serving_degraded_total", "Steps of degradation that answers took.", "step"),
+		arms:            counter("marquee_serving_arm_requests_total", "Requests by experiment and arm.", "experiment", "arm"),
 		releaseFailures: counter("marquee_serving_release_failures_total", "Times the promoted release could not be asked for or was refused.", "reason"),
 		release: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "marquee_serving_release_info", Help: "1 for the release in use.",

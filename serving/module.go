@@ -29,6 +29,8 @@ type Deps struct {
 	Entitlements EntitlementReader
 	// Erased lists the erased profiles; nil where nobody can be.
 	Erased state.Erased
+	// Served takes down what is answered; nil where nobody does.
+	Served ServedLog
 	// Clock is the instant everything is anchored to; nil is the wall clock.
 	Clock   state.Clock
 	Log     *slog.Logger
@@ -70,6 +72,10 @@ func New(cfg Config, d Deps) (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
+	running, err := experiments(cfg.Experiments, expressions)
+	if err != nil {
+		return nil, err
+	}
 	p := &pictures{
 		cfg: cfg, titles: d.Titles, source: d.Releases, ids: table, log: log, metrics: m,
 		kick: make(chan chan struct{}), stopped: make(chan struct{}),
@@ -79,7 +85,8 @@ func New(cfg Config, d Deps) (*Module, error) {
 		pictures: p,
 		service: &Service{
 			cfg: cfg, clock: d.Clock, store: store, follower: follower, pictures: p,
-			entitlements: d.Entitlements, expressions: expressions, log: log, metrics: m,
+			entitlements: d.Entitlements, expressions: expressions, experiments: running,
+			served: d.Served, log: log, metrics: m,
 		},
 	}, nil
 }

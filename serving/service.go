@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"marquee/serving/arrange"
+	"marquee/serving/experiment"
 	"marquee/serving/expr"
 	"marquee/serving/retrieve"
 	"marquee/serving/state"
@@ -30,6 +31,8 @@ type Service struct {
 	pictures     *pictures
 	entitlements EntitlementReader
 	expressions  *expr.Compiler
+	experiments  []experiment.Experiment
+	served       ServedLog // nil: answers are not logged
 	log          *slog.Logger
 	metrics      *metrics
 	pool         sync.Pool
@@ -91,7 +94,8 @@ func (s *Service) Recommend(ctx context.Context, req *connect.Request[servingv1.
 	if err := checkViewer(m.GetViewer(), m.GetMinPosition()); err != nil {
 		return nil, err
 	}
-	wish, err := s.wish(m.GetFilter(), m.GetBoost())
+	shape := s.shape(m.GetViewer(), m.Diversity, m.Exploration, m.GetBoost())
+	wish, err := s.wish(m.GetFilter(), shape.boost)
 	if err != nil {
 		return nil, err
 	}
@@ -111,20 +115,25 @@ func (s *Service) Recommend(ctx context.Context, req *connect.Request[servingv1.
 	if m.GetExplain() {
 		filtered = w.filtered()
 	}
-	w.candidates(ctx, count, s.cfg.Candidates, true)
+	w.rank = shape.rank
+	w.candidates(ctx, count, shape.candidates, true)
 	if m.GetExplain() {
 		w.rankedAs()
 	}
 	began := time.Now()
-	shape := s.arrangement(m.GetViewer(), m.Diversity, m.Exploration)
-	w.items = arrange.List(w.items, &w.q, count, shape, w.seed(m.GetViewer().GetProfileId()))
-	resp := &servingv1.RecommendResponse{RequestId: requestID(), BundleId: w.bundleID()}
+	w.items = arrange.List(w.items, &w.q, count, shape.arrange, w.seed(m.GetViewer().GetProfileId()))
+	resp := &servingv1.RecommendResponse{RequestId: requestID(), BundleId: w.bundleID(), Arms: shape.arms}
 	resp.Titles = w.recommendations(w.items)
 	w.took(stageArrange, began)
 	if m.GetExplain() {
 		resp.Explanation = w.explain(filtered)
 	}
 	resp.Degraded = w.steps()
+	if s.served != nil {
+		record := w.record("Recommend", resp.GetRequestId(), m.GetViewer(), &shape, resp.GetDegraded())
+		record.Rows = []*servingv1.ServedRow{w.servedRow(listKind, "", w.items)}
+		s.served.Append(record)
+	}
 	return connect.NewResponse(resp), nil
 }
 
@@ -178,7 +187,8 @@ func (s *Service) HomePage(ctx context.Context, req *connect.Request[servingv1.H
 	if err := checkViewer(m.GetViewer(), m.GetMinPosition()); err != nil {
 		return nil, err
 	}
-	wish, err := s.wish(m.GetFilter(), m.GetBoost())
+	shape := s.shape(m.GetViewer(), m.Diversity, m.Exploration, m.GetBoost())
+	wish, err := s.wish(m.GetFilter(), shape.boost)
 	if err != nil {
 		return nil, err
 	}
@@ -196,19 +206,26 @@ func (s *Service) HomePage(ctx context.Context, req *connect.Request[servingv1.H
 		Rows:    limited(m.GetRows(), defaultRows, maxRows),
 		RowSize: limited(m.GetRowSize(), defaultRowSize, maxRowSize),
 		NewFor:  s.cfg.NewFor.Microseconds(),
-		Rank:    s.cfg.Rank,
+		Rank:    shape.rank,
 		Seed:    w.seed(m.GetViewer().GetProfileId()),
 	}
-	w.candidates(ctx, settings.RowSize, s.cfg.PageCandidates, false)
+	w.rank = shape.rank
+	w.candidates(ctx, settings.RowSize, shape.pageCandidates, false)
 	began := time.Now()
-	shape := s.arrangement(m.GetViewer(), m.Diversity, m.Exploration)
-	w.page.Build(&w.q, settings, shape)
+	w.page.Build(&w.q, settings, shape.arrange)
 	if w.page.Failed != nil {
 		w.modelFailed(w.page.Failed)
 	}
-	resp := &servingv1.HomePageResponse{RequestId: requestID(), BundleId: w.bundleID(), Rows: w.rows()}
+	resp := &servingv1.HomePageResponse{RequestId: requestID(), BundleId: w.bundleID(), Rows: w.rows(), Arms: shape.arms}
 	w.took(stageArrange, began)
 	resp.Degraded = w.steps()
+	if s.served != nil {
+		record := w.record("HomePage", resp.GetRequestId(), m.GetViewer(), &shape, resp.GetDegraded())
+		for i, r := range resp.GetRows() {
+			record.Rows = append(record.Rows, w.servedRow(r.GetKind(), r.GetSubject(), w.page.Items[w.page.Rows[i].From:w.page.Rows[i].To]))
+		}
+		s.served.Append(record)
+	}
 	return connect.NewResponse(resp), nil
 }
 

@@ -34,6 +34,7 @@ type work struct {
 	reasons  reasons
 	// ranked is each candidate's place by score, where an explanation was asked for.
 	ranked map[uint32]uint32
+	rank   rank.Config
 }
 
 // stageTime is how long a stage took, or a source within the first, which found so many candidates.
@@ -218,7 +219,7 @@ func (w *work) candidates(ctx context.Context, count, fromModel int, neighbours 
 	}
 	w.took(stageRetrieve, began)
 	began = time.Now()
-	rank.Rank(q, w.s.cfg.Rank)
+	rank.Rank(q, w.rank)
 	w.took(stageRank, began)
 }
 

@@ -60,6 +60,7 @@ type cli struct {
 	Profiles  profilesCommands  `cmd:"" help:"Erase or export what is held about a profile."`
 	House     warehouseCommands `cmd:"" name:"warehouse" help:"Restore the warehouse from the lake, or say what it holds."`
 	Files     lakeCommands      `cmd:"" name:"lake" help:"Look after the lake's events."`
+	Served    servedCommand     `cmd:"" help:"What was served, with the chance of each place, and what became of it, as JSON lines."`
 	Recommend recommendCommand  `cmd:"" help:"What a profile should watch next."`
 	Home      homeCommand       `cmd:"" help:"A profile's home page."`
 	Similar   similarCommand    `cmd:"" help:"The titles nearest to one title."`

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,7 @@ import (
 	"marquee/internal/db"
 	"marquee/internal/lake"
 	"marquee/internal/telemetry"
+	servingv1 "marquee/serving/v1"
 	"marquee/training/registry"
 )
 
@@ -176,7 +178,12 @@ func (e *engines) topics() []broker.TopicSpec {
 		Name: catalogv1.TopicTitleChanges, Partitions: 1, ReplicationFactor: e.settings.Ingest.Replication,
 		Configs: map[string]string{"cleanup.policy": "compact"},
 	}
-	return append(e.settings.Ingest.Topics(), changes)
+	kept := e.settings.Serving.Served
+	answers := broker.TopicSpec{
+		Name: servingv1.TopicServed, Partitions: int32(kept.Partitions), ReplicationFactor: e.settings.Ingest.Replication,
+		Configs: map[string]string{"cleanup.policy": "delete", "retention.ms": strconv.FormatInt(kept.Retention.Milliseconds(), 10)},
+	}
+	return append(e.settings.Ingest.Topics(), changes, answers)
 }
 
 // NewClient opens a client of the broker.

@@ -21,6 +21,7 @@ import (
 	"marquee/internal/app"
 	"marquee/internal/rpc"
 	"marquee/serving"
+	"marquee/serving/served"
 	"marquee/serving/state"
 	"marquee/serving/v1/servingv1connect"
 )
@@ -122,8 +123,12 @@ func (w *wiring) addServing() (err error) {
 	e := w.e
 	titles := changes.NewTitles()
 	follower := changes.New("serving", e, titles.Apply, e.log, e.metrics)
+	answers, err := w.addServed()
+	if err != nil {
+		return err
+	}
 	w.serving, err = serving.New(e.settings.Serving, serving.Deps{
-		Connect: e.NewClient, Titles: titles, Releases: e.registry.Source(filepath.Join(e.scratch("releases"))),
+		Served: answers, Connect: e.NewClient, Titles: titles, Releases: e.registry.Source(filepath.Join(e.scratch("releases"))),
 		History: logHistory{state.NewWarehouse(e.warehouse.Conn()), e}, Clock: w.clock, Erased: e.erasedProfiles, Log: e.log, Metrics: e.metrics,
 	})
 	if err != nil {
@@ -132,6 +137,30 @@ func (w *wiring) addServing() (err error) {
 	w.modules = append(w.modules, newFollowing("titles-in-memory", follower, e.log), w.serving)
 	return nil
 }
+
+// addServed opens the served log and the way from it into the warehouse. It is nil when answers are not logged.
+func (w *wiring) addServed() (serving.ServedLog, error) {
+	e := w.e
+	if !e.settings.Serving.Served.Enabled {
+		return nil, nil
+	}
+	answers, err := served.NewLog(e.settings.Serving.Served, e.NewClient, e.log, e.metrics)
+	if err != nil {
+		return nil, err
+	}
+	sink := served.NewSink(e.NewClient, e.warehouse.Conn(), e.erasedProfiles, e.log, e.metrics)
+	w.modules = append(w.modules, closing{sink, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), servedFlush)
+		defer cancel()
+		if err := answers.Close(ctx); err != nil {
+			e.log.Warn("the served log was not written to its end", "error", err)
+		}
+	}})
+	return answers, nil
+}
+
+// servedFlush is for how long answers on their way are waited for at the end.
+const servedFlush = 5 * time.Second
 
 // handle puts the modules' services on the port.
 func (w *wiring) handle(s *rpc.Server) {

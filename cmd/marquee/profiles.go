@@ -87,7 +87,8 @@ func (e *engines) erase(ctx context.Context, profile string) (*erased, error) {
 }
 
 func (e *engines) warehouseHolds(ctx context.Context, profile string) (n uint64, err error) {
-	if err = e.warehouse.Conn().QueryRow(ctx, "SELECT count() FROM events_raw WHERE profile_id = ?", profile).Scan(&n); err != nil {
+	if err = e.warehouse.Conn().QueryRow(ctx,
+		"SELECT (SELECT count() FROM events_raw WHERE profile_id = $1) + (SELECT count() FROM served_raw WHERE profile_id = $1)", profile).Scan(&n); err != nil {
 		err = fmt.Errorf("look for the profile in the warehouse: %w", err)
 	}
 	return n, err
@@ -186,7 +187,7 @@ func (p profilesExportCommand) Run(c *console) (err error) {
 	return writeFile(p.Out, func(f *os.File) error { return e.export(c.ctx, p.Profile, f) })
 }
 
-// export writes whether the profile is erased, its events in order of time, and its rows of the newest feature sets.
+// export writes whether the profile is erased, its events in order of time, what was served to it, and its rows of the newest feature sets.
 func (e *engines) export(ctx context.Context, profile string, to io.Writer) error {
 	set, err := e.erased.Now(ctx)
 	if err != nil {
@@ -199,6 +200,9 @@ func (e *engines) export(ctx context.Context, profile string, to io.Writer) erro
 		return fmt.Errorf("write the export: %w", err)
 	}
 	if err := e.exportEvents(ctx, profile, line); err != nil {
+		return err
+	}
+	if err := e.exportServed(ctx, profile, line); err != nil {
 		return err
 	}
 	return e.exportFeatures(ctx, profile, line)

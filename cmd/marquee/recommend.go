@@ -67,6 +67,8 @@ func (a asking) ask(c *console, use func(recommender) error) (err error) {
 	if err != nil {
 		return err
 	}
+	// Who asks at the terminal is no viewer.
+	e.settings.Serving.Served.Enabled = false
 	w, err := wire(e, clock, []string{"recommend"})
 	if err != nil {
 		return err
@@ -127,6 +129,7 @@ func printDegraded(c *console, steps []string) {
 type wishing struct {
 	Filter    string   `help:"Only titles of which this CEL expression is true, such as 'title.year >= 2000 && \"Drama\" in title.genres'." placeholder:"CEL"`
 	Diversity *float64 `help:"How much titles should differ: 0, by score alone, to 1." placeholder:"0-1"`
+	Explore   *float64 `name:"exploration" help:"The chance of each place to go to a title drawn by lot: 0 to 1." placeholder:"0-1"`
 	Boost     string   `help:"Multiply scores by this CEL expression, such as 'title.language == \"no\" ? 1.5 : 1.0'." placeholder:"CEL"`
 }
 
@@ -141,7 +144,7 @@ type recommendCommand struct {
 // Run asks for a list.
 func (r recommendCommand) Run(c *console) error {
 	return r.ask(c, func(to recommender) error {
-		resp, err := to.Recommend(c.ctx, connect.NewRequest(&servingv1.RecommendRequest{Viewer: r.viewer(r.Profile), Count: r.Count, Explain: r.Explain, Filter: r.Filter, Boost: r.Boost, Diversity: r.Diversity}))
+		resp, err := to.Recommend(c.ctx, connect.NewRequest(&servingv1.RecommendRequest{Viewer: r.viewer(r.Profile), Count: r.Count, Explain: r.Explain, Filter: r.Filter, Boost: r.Boost, Diversity: r.Diversity, Exploration: r.Explore}))
 		if err != nil {
 			return fmt.Errorf("recommend for %s: %w", r.Profile, err)
 		}
@@ -165,8 +168,22 @@ func printExplanation(c *console, m *servingv1.RecommendResponse) error {
 			fmt.Fprintf(c.stdout, "  %-9s %.3f ms\n", stage, ms)
 		}
 	}
+	for _, source := range sortedKeys(x.GetFound()) {
+		fmt.Fprintf(c.stdout, "  source %-17s %4d candidates, %.3f ms\n", source, x.GetFound()[source], x.GetSourceMs()[source])
+	}
 	for _, reason := range sortedKeys(x.GetFiltered()) {
 		fmt.Fprintf(c.stdout, "  taken out: %s %d\n", reason, x.GetFiltered()[reason])
+	}
+	scores := make([][]string, len(x.GetTitles()))
+	for i, t := range x.GetTitles() {
+		scores[i] = []string{
+			t.GetTitleId(), fmt.Sprint(t.GetRanked() + 1), fmt.Sprintf("%.4f", t.GetBase()), fmt.Sprintf("%.3f", t.GetTrending()),
+			fmt.Sprintf("%.3f", t.GetDislike()), fmt.Sprintf("%.3f", t.GetBoost()), fmt.Sprintf("%.4f", t.GetPropensity()),
+		}
+	}
+	fmt.Fprintln(c.stdout)
+	if err := printTable(c.stdout, []string{"TITLE", "BY SCORE", "BASE", "TRENDING", "DISLIKE", "BOOST", "PROPENSITY"}, scores); err != nil {
+		return err
 	}
 	var rows [][]string
 	for _, t := range x.GetTitles() {
@@ -239,7 +256,7 @@ type homeJSON struct {
 // Run asks for a home page.
 func (h homeCommand) Run(c *console) error {
 	return h.ask(c, func(to recommender) error {
-		resp, err := to.HomePage(c.ctx, connect.NewRequest(&servingv1.HomePageRequest{Viewer: h.viewer(h.Profile), Rows: h.Rows, RowSize: h.RowSize, Filter: h.Filter, Boost: h.Boost, Diversity: h.Diversity}))
+		resp, err := to.HomePage(c.ctx, connect.NewRequest(&servingv1.HomePageRequest{Viewer: h.viewer(h.Profile), Rows: h.Rows, RowSize: h.RowSize, Filter: h.Filter, Boost: h.Boost, Diversity: h.Diversity, Exploration: h.Explore}))
 		if err != nil {
 			return fmt.Errorf("home page of %s: %w", h.Profile, err)
 		}

@@ -15,10 +15,20 @@ const (
 	retiredWait = 5 * time.Minute
 )
 
-// EraseProfile deletes a profile's events, copies included, and returns when no part on disk has them any more, those that
-// were replaced by deleting included. On a cluster the last is each server's own business, within its old_parts_lifetime.
+// EraseProfile deletes a profile's events and what was served to it, copies included, and returns when no part on disk has them any
+// more, those that were replaced by deleting included. On a cluster the last is each server's own business, within its
+// old_parts_lifetime.
 func (w *Warehouse) EraseProfile(ctx context.Context, profileID string) error {
-	table, onCluster := w.Storage("events_raw")
+	for _, table := range []string{"events_raw", "served_raw"} {
+		if err := w.eraseFrom(ctx, table, profileID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Warehouse) eraseFrom(ctx context.Context, name, profileID string) error {
+	table, onCluster := w.Storage(name)
 	alter := "ALTER TABLE " + table + onCluster
 	// What deleting writes is synced before what it replaces goes. The engine keeps the texts of finished mutations, and may log
 	// statements: the id is in none of them.
@@ -28,7 +38,7 @@ func (w *Warehouse) EraseProfile(ctx context.Context, profileID string) error {
 		fmt.Sprintf("%s DELETE WHERE hex(SHA256(profile_id)) = '%X' SETTINGS mutations_sync = 2", alter, digest),
 	} {
 		if err := w.conn.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("delete a profile's events from the warehouse: %w", err)
+			return fmt.Errorf("delete a profile from the warehouse's %s: %w", name, err)
 		}
 	}
 	err := w.awaitRetired(ctx, table)
