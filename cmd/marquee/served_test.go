@@ -45,7 +45,7 @@ func TestServed(t *testing.T) {
 		return rows
 	}
 	var rows []servedRow
-	in.until("served", func() bool {
+	s.until("the answers in the warehouse", func() bool {
 		rows = read()
 		requests := map[string]bool{}
 		clicks := 0
