@@ -182,8 +182,8 @@ func TestSchemaOnAClusterIsTheSameToReadersAndWriters(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := count(t, w, "SELECT countIf(engine = 'Distributed') * 100 + countIf(endsWith(name, '_local')) FROM system.tables WHERE database = currentDatabase()"); n != 606 {
-		t.Errorf("%d: want six Distributed tables (events, titles, their raw tables, progress, migrations) over as many of a shard's", n)
+	if n := count(t, w, "SELECT countIf(engine = 'Distributed') * 100 + countIf(endsWith(name, '_local')) FROM system.tables WHERE database = currentDatabase()"); n != 808 {
+		t.Errorf("%d: want eight Distributed tables (events, titles, served, their raw tables, progress, migrations) over as many of a shard's", n)
 	}
 	t.Run("events", func(t *testing.T) { viewCountsEachEventOnce(t, w) })
 	t.Run("times", func(t *testing.T) { effectiveTimes(t, w) })
