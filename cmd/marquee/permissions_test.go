@@ -185,7 +185,7 @@ func TestAuthorizationMatrix(t *testing.T) {
 		}
 	}
 	for name, token := range callers {
-		if got := call(t, "POST", s.Address()+"/marquee.serving.v1.RecommendationService/Undeclared", token); got != 401 && got != 403 {
+		if got := call(t, "POST", s.Address()+"/marquee.serving.v1.RecommendationService/Undeclared", token); got != http.StatusUnauthorized && got != http.StatusNotFound {
 			t.Errorf("what is not declared, as %s: %d", name, got)
 		}
 	}
@@ -198,7 +198,7 @@ func TestWithoutAuthenticationOnlyWhatIsDeclaredIsOpen(t *testing.T) {
 			t.Errorf("%s: %d", p, got)
 		}
 	}
-	if got := call(t, "POST", s.Address()+"/marquee.serving.v1.RecommendationService/Undeclared", ""); got != http.StatusForbidden {
+	if got := call(t, "POST", s.Address()+"/marquee.serving.v1.RecommendationService/Undeclared", ""); got != http.StatusNotFound {
 		t.Errorf("what is not declared: %d", got)
 	}
 }

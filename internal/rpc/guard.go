@@ -22,7 +22,7 @@ type Identifier interface {
 const Public auth.Role = ""
 
 // Permissions say which role a path needs: a procedure, such as /marquee.serving.v1.RecommendationService/Recommend, or
-// another path of the port. A path without one is nobody's.
+// another path of the port. A path without one is not there, whatever is mounted on it.
 type Permissions map[string]auth.Role
 
 // own are the permissions of what the port brings itself.
@@ -69,7 +69,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="marquee"`)
 			s.deny(w, r, connect.CodeUnauthenticated, err)
 		case !declared:
-			s.deny(w, r, connect.CodePermissionDenied, fmt.Errorf("nobody may call %.200q", r.URL.Path))
+			// As a mux answers: clients of every protocol make "unimplemented" of it.
+			s.denied.WithLabelValues(connect.CodeUnimplemented.String()).Inc()
+			reply(w, http.StatusNotFound, fmt.Sprintf("there is no %.200q", r.URL.Path))
 		case !id.Has(role):
 			s.deny(w, r, connect.CodePermissionDenied, fmt.Errorf("%s needs the role %s", r.URL.Path, role))
 		default:

@@ -144,8 +144,11 @@ func TestReport(t *testing.T) {
 	if r.NDCG < 0.7 || r.CalibrationError > 0.05 {
 		t.Errorf("NDCG %g, calibration error %g", r.NDCG, r.CalibrationError)
 	}
-	if top := r.Importance[0].Feature + r.Importance[1].Feature; !strings.Contains(top, "first") || !strings.Contains(top, "second") {
-		t.Errorf("most important of all: %v", r.Importance[:4])
+	// What is played follows both sources and nothing else.
+	for _, of := range r.Importance[:4] {
+		if !strings.HasPrefix(of.Feature, "first_") && !strings.HasPrefix(of.Feature, "second_") && !strings.HasPrefix(of.Feature, "sources_") {
+			t.Errorf("most important of all: %v", r.Importance[:4])
+		}
 	}
 	// The head that says how far a title is watched follows the first source alone.
 	row := make([]float32, len(m.Features))
