@@ -93,20 +93,29 @@ func (c *console) startService(e *engines, clock state.Clock) (*service, error) 
 		return nil, err
 	}
 	modules := append([]app.Module{s.server}, s.wiring.modules...)
-	s.group = app.NewGroup(e.log, e.settings.Drain, append(modules, s.server.Gate())...)
+	s.group = app.NewGroup(e.log, e.settings.Drain, append(modules, announcement{s}, s.server.Gate())...)
 	if err := s.group.Start(c.ctx); err != nil {
 		return nil, err
 	}
-	if err := e.share(); err != nil {
-		return nil, errors.Join(err, s.stop())
-	}
-	if e.dir != nil {
-		if err := e.dir.Announce(s.server.Address()); err != nil {
-			return nil, errors.Join(err, s.stop())
-		}
-	}
 	return s, nil
 }
+
+// announcement tells commands on the same data folder where this service and its engines are: before it is ready, so that who waited for
+// that finds them.
+type announcement struct{ s *service }
+
+func (announcement) Name() string { return "announcement" }
+
+func (a announcement) Start(context.Context) error {
+	if a.s.e.dir == nil {
+		return nil
+	}
+	return errors.Join(a.s.e.share(), a.s.e.dir.Announce(a.s.server.Address()))
+}
+
+func (announcement) Ready(context.Context) error { return nil }
+
+func (announcement) Stop(context.Context) error { return nil }
 
 // wait returns when the process is told to end.
 func (s *service) wait(ctx context.Context) {

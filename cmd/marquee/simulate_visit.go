@@ -53,7 +53,31 @@ func (c clients) publish(ctx context.Context, world *simulator.World) error {
 		}
 		titles = titles[n:]
 	}
-	return nil
+	all := world.Titles()
+	return c.awaitShown(ctx, all[len(all)-1].GetTitleId())
+}
+
+// shownWithin is how long a published title may take to be recommended.
+const shownWithin = time.Minute
+
+// awaitShown returns when the service can recommend a title that was published: viewers who came before would be shown nothing.
+func (c clients) awaitShown(ctx context.Context, title string) error {
+	ctx, cancel := context.WithTimeout(ctx, shownWithin)
+	defer cancel()
+	for {
+		_, err := c.serving.SimilarTitles(ctx, connect.NewRequest(&servingv1.SimilarTitlesRequest{TitleId: title}))
+		if err == nil {
+			return nil
+		}
+		if code := connect.CodeOf(err); code != connect.CodeNotFound && code != connect.CodeUnavailable {
+			return fmt.Errorf("wait for title %s to be recommended: %w", title, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("title %s was published, and cannot be recommended after %s: %w", title, shownWithin, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // visited says what viewers did in a service and what its slates were worth to them, in expected clicks a slate by their true tastes

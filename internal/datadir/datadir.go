@@ -3,6 +3,7 @@
 package datadir
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +48,8 @@ type Dir struct {
 	path  string
 	lock  *os.File
 	owner Owner
+	// written is how long what stands in the lock is.
+	written int
 }
 
 // Open creates the folder when it is missing and takes its lock. The lock is the kernel's (flock): it goes when the
@@ -71,7 +74,11 @@ func Open(path, command string) (*Dir, error) {
 		}
 		return nil, fmt.Errorf("lock data folder %s: %w", abs, err)
 	}
-	d := &Dir{path: abs, lock: f, owner: Owner{PID: os.Getpid(), Since: time.Now().UTC(), Command: command}}
+	old, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("look at the lock of data folder %s: %w", abs, err), f.Close())
+	}
+	d := &Dir{path: abs, lock: f, written: int(old.Size()), owner: Owner{PID: os.Getpid(), Since: time.Now().UTC(), Command: command}}
 	if err := d.write(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -118,12 +125,14 @@ func (d *Dir) write() error {
 	if err != nil {
 		return fmt.Errorf("encode the owner of data folder %s: %w", d.path, err)
 	}
-	if err := d.lock.Truncate(0); err != nil {
-		return fmt.Errorf("write the lock of data folder %s: %w", d.path, err)
+	// Over what stands there, and in one write: whoever peeks meanwhile must not find the folder held by nobody.
+	if pad := d.written - len(b); pad > 0 {
+		b = append(b, bytes.Repeat([]byte(" "), pad)...)
 	}
 	if _, err := d.lock.WriteAt(b, 0); err != nil {
 		return fmt.Errorf("write the lock of data folder %s: %w", d.path, err)
 	}
+	d.written = len(b)
 	return nil
 }
 

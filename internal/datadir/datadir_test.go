@@ -148,3 +148,39 @@ func TestClearEmptiesWhatNobodyHolds(t *testing.T) {
 		t.Errorf("left are %v, %v", entries, err)
 	}
 }
+
+// TestPeekNeverFindsNobody while the owner writes down what has changed.
+func TestPeekNeverFindsNobody(t *testing.T) {
+	d, err := Open(t.TempDir(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	done := make(chan error, 1)
+	go func() {
+		for n := range 2000 {
+			if err := d.Announce(strings.Repeat("x", n%50)); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		default:
+			if o, held, err := Peek(d.Path()); err != nil || !held || o.PID != os.Getpid() {
+				t.Fatalf("the owner is %+v (%v, %v)", o, held, err)
+			}
+		}
+	}
+}
