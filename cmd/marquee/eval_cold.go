@@ -15,6 +15,7 @@ import (
 	"marquee/training/dataset"
 	"marquee/training/model/content"
 	"marquee/training/nightly"
+	"marquee/training/ranker"
 )
 
 type evalColdCommand struct {
@@ -49,7 +50,7 @@ func (e evalColdCommand) Run(c *console) (err error) {
 	if err != nil {
 		return err
 	}
-	study, err := measureCold(c.ctx, coldLog(x), inOrder(catalogue, x.Titles), e.ReleasedAfter)
+	study, err := measureCold(c.ctx, coldLog(x), ranker.Described(x.Titles, catalogue), e.ReleasedAfter)
 	if err != nil {
 		return err
 	}
@@ -72,23 +73,6 @@ func coldLog(x *dataset.Interactions) *split.Log {
 		}
 	}
 	return l
-}
-
-// inOrder puts titles in the rows of a vocabulary; one the catalogue does not know has an id alone.
-func inOrder(titles []content.Title, v *dataset.Vocabulary) []content.Title {
-	known := make(map[string]content.Title, len(titles))
-	for _, t := range titles {
-		known[t.ID] = t
-	}
-	out := make([]content.Title, v.Len())
-	for row := range out {
-		t, ok := known[v.ID(uint32(row))]
-		if !ok {
-			t = content.Title{ID: v.ID(uint32(row)), Maturity: -1}
-		}
-		out[row] = t
-	}
-	return out
 }
 
 // measureCold judges by the titles released after a year; 0 takes the newest tenth of those whose year is known.

@@ -31,7 +31,7 @@ func (h hybrid) fit(ctx context.Context, s *dataset.Split, b *benchmark.Benchmar
 	if err != nil {
 		return nil, err
 	}
-	var episodes []ranker.Episode
+	var examples []*ranker.Examples
 	end := time.UnixMicro(s.CutAt)
 	cfg := h.e.settings.Training.Ranker
 	cfg.Trees.Seed = seed
@@ -44,10 +44,14 @@ func (h hybrid) fit(ctx context.Context, s *dataset.Split, b *benchmark.Benchmar
 		if err != nil {
 			return nil, err
 		}
-		episodes = append(episodes, ranker.Episode{Moment: moment, Outcomes: outcomes(split)})
+		x, err := (&ranker.Episode{Moment: moment, Outcomes: ranker.Outcomes(split)}).Examples(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		examples = append(examples, x)
 		end = time.UnixMicro(split.CutAt)
 	}
-	m, report, err := ranker.Train(ctx, ranking.Names(hybridSources()), episodes, cfg)
+	m, report, err := ranker.Train(ctx, ranking.Names(hybridSources()), examples, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +93,7 @@ func (h hybrid) window(ctx context.Context, end time.Time) (*dataset.Split, erro
 // moment fits every source to what was known at a split's cut.
 func (h hybrid) moment(ctx context.Context, s *dataset.Split, titles []content.Title, seed uint64) (*ranker.Moment, error) {
 	data := offlineBenchmark(s, "")
-	m := &ranker.Moment{Seen: s.Train.ByProfile, At: s.Train.LastAt, Strength: s.Train.ByProfile.Values}
+	m := &ranker.Moment{Now: s.CutAt, Seen: s.Train.ByProfile, At: s.Train.LastAt, Strength: s.Train.ByProfile.Values}
 	for _, name := range hybridSources() {
 		i := slices.IndexFunc(h.known, func(k offlineModel) bool { return k.name == name })
 		scorer, err := h.known[i].fit(ctx, s, data, seed)
@@ -98,50 +102,11 @@ func (h hybrid) moment(ctx context.Context, s *dataset.Split, titles []content.T
 		}
 		m.Sources = append(m.Sources, ranker.Source{Name: name, Scorer: scorer})
 	}
-	columns := rankingTitles(s.Train, inOrder(titles, s.Train.Titles), s.CutAt, h.e.settings.Training.Nightly.PopularityHalfLife)
+	columns := ranker.Titles(s.Train, ranker.Described(s.Train.Titles, titles), s.CutAt, h.e.settings.Training.Nightly.PopularityHalfLife)
 	if f, ok := m.Sources[0].Scorer.(judge.Factors); ok {
 		columns.Factors, columns.Dim = f.Titles, f.Dim
 	}
 	var err error
-	m.Table, err = ranking.NewTable(columns, s.CutAt, len(m.Sources))
+	m.Table, err = ranking.NewTable(columns, len(m.Sources))
 	return m, err
-}
-
-// rankingTitles are what is known of the titles as of a moment.
-func rankingTitles(x *dataset.Interactions, titles []content.Title, asOf int64, halfLife time.Duration) ranking.Titles {
-	out := ranking.Titles{
-		Popularity: x.Popularity(), Decayed: x.DecayedPopularity(asOf, halfLife), Profiles: x.Profiles.Len(),
-		Year: make([]int, len(titles)), FirstAt: make([]int64, len(titles)), Genres: make([][]uint16, len(titles)),
-	}
-	number := map[string]uint16{}
-	for row, t := range titles {
-		out.Year[row] = t.Year
-		for _, g := range t.Genres {
-			if _, known := number[g]; !known {
-				number[g] = uint16(len(number))
-			}
-			out.Genres[row] = append(out.Genres[row], number[g])
-		}
-	}
-	out.GenreCount = len(number)
-	for i, t := range x.ByProfile.Indices {
-		if out.FirstAt[t] == 0 || x.FirstAt[i] < out.FirstAt[t] {
-			out.FirstAt[t] = x.FirstAt[i]
-		}
-	}
-	return out
-}
-
-// outcomes are what the judged profiles did in a split's window.
-func outcomes(s *dataset.Split) []ranker.Outcome {
-	var out []ranker.Outcome
-	for _, p := range s.Profiles {
-		played, strength := s.Test.Row(int(p))
-		finished := make([]float32, len(strength))
-		for i, v := range strength {
-			finished[i] = min(1, max(0, v))
-		}
-		out = append(out, ranker.Outcome{Profile: p, ID: s.Train.Profiles.ID(p), Played: played, Finished: finished})
-	}
-	return out
 }

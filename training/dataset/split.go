@@ -17,6 +17,8 @@ type Split struct {
 	// Test holds value 1 for every pair first met after the cut, of any strength (relevance is any event), for the
 	// profiles measured; other rows are empty. No pair of it is in Train: what was seen is masked by construction.
 	Test *sparse.CSR
+	// Strength is what the whole says of each of them, parallel to Test's entries.
+	Strength []float32
 	// Profiles are the rows measured, ascending: enough train entries and at least one test entry.
 	Profiles []uint32
 }
@@ -68,6 +70,7 @@ func newSplit(whole, train *Interactions, cut int64, minTrain int) *Split {
 			if whole.FirstAt[i] > cut {
 				s.Test.Indices = append(s.Test.Indices, m.Indices[i])
 				s.Test.Values = append(s.Test.Values, 1)
+				s.Strength = append(s.Strength, m.Values[i])
 			}
 		}
 		if len(s.Test.Indices) > before {

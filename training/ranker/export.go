@@ -14,12 +14,12 @@ import (
 const (
 	// Input is batch x features, NaN for what is not known.
 	Input = "features"
-	// Output is batch x 3: see Heads.
+	// Output is batch x heads: see Heads.
 	Output = "scores"
 )
 
-// Heads are the columns of the output, all between 0 and 1: a score to order by, the probability of a play, and the share that will
-// be watched once it plays.
+// Heads are what a ranker says, all between 0 and 1: a score to order by, the probability of a play, and the share that will be watched
+// once it plays.
 func Heads() []string { return []string{"order", "play", "finish"} }
 
 // Scores is what the exported model gives for one candidate.
@@ -33,8 +33,17 @@ func (m *Model) Scores(row []float32) [3]float32 {
 
 func (m *Model) heads() []Head { return []Head{m.Order, m.Play, m.Finish} }
 
-// ONNX is the model as an ONNX graph: one operator for all trees, calibration, and a sigmoid. Its metadata says what the features are.
-func (m *Model) ONNX() ([]byte, error) {
+// ONNX is the model as two ONNX graphs, the first with the head to order by, which every request waits for, the second with the others.
+// Each is one operator for all trees, calibration, and a sigmoid. The metadata say what the features and heads are.
+func (m *Model) ONNX() (order, outcomes []byte, err error) {
+	if order, err = m.graph(Heads()[:1], m.heads()[:1]); err != nil {
+		return nil, nil, err
+	}
+	outcomes, err = m.graph(Heads()[1:], m.heads()[1:])
+	return order, outcomes, err
+}
+
+func (m *Model) graph(names []string, heads []Head) ([]byte, error) {
 	features, err := json.Marshal(m.Features)
 	if err != nil {
 		return nil, fmt.Errorf("name the ranker's features: %w", err)
@@ -43,7 +52,7 @@ func (m *Model) ONNX() ([]byte, error) {
 	g.Input(Input, onnx.Float, "batch", len(m.Features))
 	var trees []*gbdt.Model
 	var slope, intercept []float32
-	for _, h := range m.heads() {
+	for _, h := range heads {
 		trees = append(trees, h.Trees)
 		slope, intercept = append(slope, h.Calibration.Slope), append(intercept, h.Calibration.Intercept)
 	}
@@ -55,6 +64,6 @@ func (m *Model) ONNX() ([]byte, error) {
 	g.Node("Sigmoid", []string{"odds"}, []string{Output}, nil)
 	g.Output(Output, onnx.Float, "batch", len(trees))
 	return g.Marshal(map[string]string{
-		"role": "ranker", "features": string(features), "heads": strings.Join(Heads(), ","), "candidates": strconv.Itoa(m.Candidates),
+		"role": "ranker", "features": string(features), "heads": strings.Join(names, ","), "candidates": strconv.Itoa(m.Candidates),
 	})
 }

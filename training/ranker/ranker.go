@@ -34,6 +34,8 @@ type Source struct {
 
 // Moment is the world as it was known at one instant.
 type Moment struct {
+	// Now is when: microseconds since the Unix epoch.
+	Now int64
 	// Table is the catalogue as of the moment, for as many sources.
 	Table   *ranking.Table
 	Sources []Source
@@ -61,6 +63,8 @@ type Config struct {
 	// Windows is how many windows of history, one before the other and each a tenth of the events up to its end, are learnt from, 1 to
 	// 100: the more, the more profiles, but the older what they teach.
 	Windows int `koanf:"windows"`
+	// Profiles is how many profiles of a window are learnt from, chosen by lot, 1 to 1,000,000.
+	Profiles int `koanf:"profiles"`
 	// Candidates is how many each source offers, 1 to 10,000.
 	Candidates int `koanf:"candidates"`
 	// At is the length of the lists whose NDCG the order is trained for, 1 to 1,000.
@@ -72,7 +76,7 @@ type Config struct {
 // DefaultConfig returns small trees: a request's candidates must be ranked within a fraction of a millisecond, and with larger
 // ones some hundred profiles teach more chance than taste.
 func DefaultConfig() Config {
-	c := Config{Trees: gbdt.DefaultConfig(), Windows: 8, Candidates: 100, At: 10, Validation: 0.1}
+	c := Config{Trees: gbdt.DefaultConfig(), Windows: 8, Profiles: 1000, Candidates: 100, At: 10, Validation: 0.1}
 	t := &c.Trees
 	t.Rounds, t.LearningRate, t.Leaves, t.MinLeaf, t.FeatureShare, t.RowShare, t.Patience = 150, 0.06, 8, 300, 0.5, 0.5, 0
 	return c
@@ -83,6 +87,9 @@ func (c Config) Validate() error {
 	var errs []error
 	if c.Windows < 1 || c.Windows > 100 {
 		errs = append(errs, fmt.Errorf("windows must be between 1 and 100, is %d", c.Windows))
+	}
+	if c.Profiles < 1 || c.Profiles > 1_000_000 {
+		errs = append(errs, fmt.Errorf("profiles must be between 1 and 1000000, is %d", c.Profiles))
 	}
 	if c.Candidates < 1 || c.Candidates > 10_000 {
 		errs = append(errs, fmt.Errorf("candidates must be between 1 and 10000, is %d", c.Candidates))
@@ -161,7 +168,7 @@ func (d *desk) offer(profile uint32) (offer, error) {
 		}
 	}
 	o.features = make([]float32, len(o.titles)*d.m.Table.Width())
-	return o, d.m.Table.Rows(o.features, d.history, o.titles, d.of, &d.scratch)
+	return o, d.m.Table.Rows(o.features, d.m.Now, d.history, o.titles, d.of, &d.scratch)
 }
 
 // best are the n titles of the highest scores that are not left out, in no order; of equal scores the lower title. What has no

@@ -28,12 +28,12 @@ const (
 )
 
 // episode is a world in which a title is played for two reasons, of which each of two sources sees one.
-func episode(t *testing.T, seed uint64) Episode {
+func episode(t testing.TB, seed uint64) Episode {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	a, b := make([]float32, profiles*titles), make([]float32, profiles*titles)
 	m := &sparse.CSR{Rows: profiles, Cols: titles, Indptr: []int64{0}}
-	e := Episode{Moment: &Moment{Seen: m}}
+	e := Episode{Moment: &Moment{Seen: m, Now: 1e15}}
 	popularity := make([]float32, titles)
 	for p := range profiles {
 		type liked struct {
@@ -80,7 +80,7 @@ func episode(t *testing.T, seed uint64) Episode {
 	e.Moment.Sources = []Source{source("first", a), source("second", b)}
 	e.Moment.At, e.Moment.Strength = make([]int64, m.NNZ()), m.Values
 	var err error
-	if e.Moment.Table, err = ranking.NewTable(ranking.Titles{Popularity: popularity, Profiles: profiles}, 1e15, 2); err != nil {
+	if e.Moment.Table, err = ranking.NewTable(ranking.Titles{Popularity: popularity, Profiles: profiles}, 2); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -94,9 +94,21 @@ func config() Config {
 	return c
 }
 
-func trained(t *testing.T, e ...Episode) (*Model, *Report) {
+func examplesOf(t testing.TB, all ...Episode) (out []*Examples) {
 	t.Helper()
-	m, r, err := Train(context.Background(), names(), e, config())
+	for _, e := range all {
+		x, err := e.Examples(context.Background(), config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func trained(t testing.TB, e ...Episode) (*Model, *Report) {
+	t.Helper()
+	m, r, err := Train(context.Background(), names(), examplesOf(t, e...), config())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,42 +185,89 @@ func TestSameModelAgain(t *testing.T) {
 	}
 }
 
-func TestONNXGivesTheNumbersOfGo(t *testing.T) {
-	e := episode(t, 1)
-	m, _ := trained(t, e)
-	b, err := m.ONNX()
+func open(t testing.TB, model []byte) *ort.Session {
+	t.Helper()
+	s, err := ort.Open(model, ort.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := ort.Open(b, ort.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-	}()
-	var features []string
-	if err := json.Unmarshal([]byte(s.Metadata()["features"]), &features); err != nil || !slices.Equal(features, m.Features) {
-		t.Errorf("features %v, %v", features, err)
+	})
+	return s
+}
+
+func TestONNXGivesTheNumbersOfGo(t *testing.T) {
+	e := episode(t, 1)
+	m, _ := trained(t, e)
+	order, outcomes, err := m.ONNX()
+	if err != nil {
+		t.Fatal(err)
 	}
 	o, err := newDesk(e.Moment, 50).offer(7)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n, w := len(o.titles), len(m.Features)
-	got := make([]float32, n*3)
-	if err := s.Run(context.Background(), []ort.Tensor{{Shape: []int64{int64(n), int64(w)}, Floats: o.features}}, []ort.Tensor{{Shape: []int64{int64(n), 3}, Floats: got}}); err != nil {
-		t.Fatal(err)
-	}
-	for i := range n {
-		for h, want := range m.Scores(o.features[i*w : (i+1)*w]) {
-			if math.Abs(float64(want-got[i*3+h])) > 1e-5 {
-				t.Errorf("candidate %d, %s: %g in the runtime, %g in Go", i, Heads()[h], got[i*3+h], want)
+	for first, model := range map[int][]byte{0: order, 1: outcomes} {
+		s := open(t, model)
+		var features []string
+		if err := json.Unmarshal([]byte(s.Metadata()["features"]), &features); err != nil || !slices.Equal(features, m.Features) {
+			t.Errorf("features %v, %v", features, err)
+		}
+		heads := strings.Split(s.Metadata()["heads"], ",")
+		got := make([]float32, n*len(heads))
+		if err := s.Run(context.Background(), []ort.Tensor{{Shape: []int64{int64(n), int64(w)}, Floats: o.features}},
+			[]ort.Tensor{{Shape: []int64{int64(n), int64(len(heads))}, Floats: got}}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			want := m.Scores(o.features[i*w : (i+1)*w])
+			for h, name := range heads {
+				if name != Heads()[first+h] || math.Abs(float64(want[first+h]-got[i*len(heads)+h])) > 1e-5 {
+					t.Errorf("candidate %d, %s: %g in the runtime, %g in Go", i, name, got[i*len(heads)+h], want[first+h])
+				}
 			}
 		}
 	}
+}
+
+// BenchmarkOrder is what a request of 200 candidates waits for, in the runtime and by the trees themselves.
+func BenchmarkOrder(b *testing.B) {
+	e := episode(b, 1)
+	m, _ := trained(b, e)
+	order, _, err := m.ONNX()
+	if err != nil {
+		b.Fatal(err)
+	}
+	o, err := newDesk(e.Moment, 50).offer(7)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const n = 200
+	w := len(m.Features)
+	var features []float32
+	for len(features) < n*w {
+		features = append(features, o.features...)
+	}
+	features = features[:n*w]
+	b.Run("runtime", func(b *testing.B) {
+		s, got := open(b, order), make([]float32, n)
+		for b.Loop() {
+			if err := s.Run(context.Background(), []ort.Tensor{{Shape: []int64{n, int64(w)}, Floats: features}}, []ort.Tensor{{Shape: []int64{n, 1}, Floats: got}}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("go", func(b *testing.B) {
+		for b.Loop() {
+			for i := range n {
+				m.Order.Trees.Raw(features[i*w : (i+1)*w])
+			}
+		}
+	})
 }
 
 func TestOffers(t *testing.T) {
@@ -279,6 +338,33 @@ func TestCalibrate(t *testing.T) {
 	}
 }
 
+func learn(ctx context.Context, names []string, e Episode, c Config) error {
+	x, err := e.Examples(ctx, c)
+	if err == nil {
+		_, _, err = Train(ctx, names, []*Examples{x}, c)
+	}
+	return err
+}
+
+// TestProfilesAreDrawnByLot: as many as are wanted, the same each time, whoever else there is.
+func TestProfilesAreDrawnByLot(t *testing.T) {
+	e, c := episode(t, 1), config()
+	c.Profiles = 100
+	drawn := draw(e.Outcomes, c)
+	if len(drawn) != 100 {
+		t.Fatalf("%d profiles are drawn", len(drawn))
+	}
+	there := map[string]bool{}
+	for _, o := range drawn {
+		there[o.ID] = true
+	}
+	for _, o := range draw(e.Outcomes[:len(e.Outcomes)/2], Config{Profiles: 40, Trees: c.Trees}) {
+		if !there[o.ID] {
+			t.Errorf("%s is drawn among half of the profiles and not among all", o.ID)
+		}
+	}
+}
+
 func TestRefuses(t *testing.T) {
 	for want, f := range map[string]func(e *Episode, c *Config){
 		"no source offers":            func(e *Episode, _ *Config) { e.Moment.Sources = nil },
@@ -288,6 +374,7 @@ func TestRefuses(t *testing.T) {
 		"the source is broken": func(e *Episode, _ *Config) {
 			e.Moment.Sources[0].Scorer = judge.Func(func(uint32, []float32) error { return errors.New("the source is broken") })
 		},
+		"profiles must be":   func(_ *Episode, c *Config) { c.Profiles = 0 },
 		"candidates must be": func(_ *Episode, c *Config) { c.Candidates = 0 },
 		"trees: rounds must": func(_ *Episode, c *Config) { c.Trees.Rounds = 0 },
 		"validation must be": func(_ *Episode, c *Config) { c.Validation = 1 },
@@ -296,17 +383,17 @@ func TestRefuses(t *testing.T) {
 	} {
 		e, c := episode(t, 1), config()
 		f(&e, &c)
-		if _, _, err := Train(context.Background(), names(), []Episode{e}, c); err == nil || !strings.Contains(err.Error(), want) {
+		if err := learn(context.Background(), names(), e, c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not say %q", err, want)
 		}
 	}
 	e := episode(t, 1)
-	if _, _, err := Train(context.Background(), names()[:5], []Episode{e}, config()); !errors.Is(err, ErrData) {
+	if err := learn(context.Background(), names()[:5], e, config()); !errors.Is(err, ErrData) {
 		t.Errorf("features without a name: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, _, err := Train(ctx, names(), []Episode{e}, config()); !errors.Is(err, context.Canceled) {
+	if err := learn(ctx, names(), e, config()); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled run ends with %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -42,23 +43,75 @@ type Importance struct {
 // deals is in how many deals importance is taken.
 const deals = 2
 
-// Train makes a ranker of episodes whose moments have the same sources, and whose tables have features of these names. Some profiles are
-// kept apart: they calibrate the probabilities and are what the report is of.
-func Train(ctx context.Context, names []string, episodes []Episode, cfg Config) (*Model, *Report, error) {
+// Examples are what one episode teaches. They are made one episode at a time, so that the models of a moment need not outlive it.
+type Examples struct{ train, held examples }
+
+// Examples are made of the candidates that the moment's sources offer to some of the profiles; see Config.Profiles. A profile none of
+// whose plays was offered teaches no order and is left out.
+func (e *Episode) Examples(ctx context.Context, cfg Config) (*Examples, error) {
+	if err := errors.Join(cfg.Validate(), e.Moment.validate()); err != nil {
+		return nil, err
+	}
+	drawn := draw(e.Outcomes, cfg)
+	offers := make([]offer, len(drawn))
+	if err := e.Moment.each(ctx, len(offers), cfg.Candidates, func(d *desk, i int) (err error) {
+		offers[i], err = d.offer(drawn[i].Profile)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	x := &Examples{}
+	for i, o := range offers {
+		out := drawn[i]
+		if len(out.Finished) != len(out.Played) {
+			return nil, fmt.Errorf("%w: profile %q played %d titles and finished %d", ErrData, out.ID, len(out.Played), len(out.Finished))
+		}
+		if !slices.ContainsFunc(out.Played, func(t uint32) bool { _, in := slices.BinarySearch(o.titles, t); return in }) {
+			continue
+		}
+		side := &x.train
+		if lot(out.ID, cfg) < cfg.Validation {
+			side = &x.held
+		}
+		side.add(o, out, e.Moment.Table.Width())
+	}
+	return x, nil
+}
+
+// draw takes as many outcomes as are wanted by lot, in their order.
+func draw(all []Outcome, cfg Config) []Outcome {
+	if len(all) <= cfg.Profiles {
+		return all
+	}
+	lots := make([]float64, len(all))
+	for i, o := range all {
+		lots[i] = lot("drawn/"+o.ID, cfg)
+	}
+	bar := slices.Sorted(slices.Values(lots))[cfg.Profiles-1]
+	var out []Outcome
+	for i, o := range all {
+		if lots[i] <= bar {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// Train makes a ranker of examples of moments that have the same sources, with features of these names. Some profiles are kept apart:
+// they calibrate the probabilities and are what the report is of. Where there is too little to learn from, the error wraps ErrData.
+func Train(ctx context.Context, names []string, of []*Examples, cfg Config) (*Model, *Report, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, nil, err
 	}
 	var train, held examples
-	for _, e := range episodes {
-		if err := e.Moment.validate(); err != nil {
-			return nil, nil, err
+	for _, x := range of {
+		for _, w := range []int{x.train.play.X.Cols, x.held.play.X.Cols} {
+			if w != 0 && w != len(names) {
+				return nil, nil, fmt.Errorf("%w: %d features have %d names", ErrData, w, len(names))
+			}
 		}
-		if e.Moment.Table.Width() != len(names) {
-			return nil, nil, fmt.Errorf("%w: %d features have %d names", ErrData, e.Moment.Table.Width(), len(names))
-		}
-		if err := e.add(ctx, &train, &held, cfg); err != nil {
-			return nil, nil, err
-		}
+		train.append(x.train)
+		held.append(x.held)
 	}
 	if len(train.play.Groups) == 0 || len(held.play.Groups) == 0 {
 		return nil, nil, fmt.Errorf("%w: %d profiles to learn from and %d to keep apart played what a source offered", ErrData, len(train.play.Groups), len(held.play.Groups))
@@ -129,34 +182,21 @@ func (x *examples) add(o offer, out Outcome, width int) {
 	}
 }
 
-// add makes the episode's examples. A profile none of whose plays was offered teaches no order and is left out.
-func (e *Episode) add(ctx context.Context, train, held *examples, cfg Config) error {
-	offers := make([]offer, len(e.Outcomes))
-	if err := e.Moment.each(ctx, len(offers), cfg.Candidates, func(d *desk, i int) (err error) {
-		offers[i], err = d.offer(e.Outcomes[i].Profile)
-		return err
-	}); err != nil {
-		return err
-	}
-	for i, o := range offers {
-		out := e.Outcomes[i]
-		if len(out.Finished) != len(out.Played) {
-			return fmt.Errorf("%w: profile %q played %d titles and finished %d", ErrData, out.ID, len(out.Played), len(out.Finished))
-		}
-		if !slices.ContainsFunc(out.Played, func(t uint32) bool { _, in := slices.BinarySearch(o.titles, t); return in }) {
-			continue
-		}
-		if heldOut(out.ID, cfg) {
-			held.add(o, out, e.Moment.Table.Width())
-		} else {
-			train.add(o, out, e.Moment.Table.Width())
-		}
-	}
-	return nil
+// lot is a number of 0 to 1 that hangs on an id alone, so that a profile is on the same side in every episode.
+func lot(id string, cfg Config) float64 {
+	h := sha256.Sum256(fmt.Appendf(nil, "%d/%s", cfg.Trees.Seed, id))
+	return float64(binary.BigEndian.Uint64(h[:8])>>11) / (1 << 53)
 }
 
-// heldOut decides by a hash, so that a profile is on the same side in every episode.
-func heldOut(id string, cfg Config) bool {
-	h := sha256.Sum256(fmt.Appendf(nil, "%d/%s", cfg.Trees.Seed, id))
-	return float64(binary.BigEndian.Uint64(h[:8])>>11)/(1<<53) < cfg.Validation
+func (x *examples) append(more examples) {
+	for to, from := range map[*gbdt.Examples]*gbdt.Examples{&x.play: &more.play, &x.finish: &more.finish} {
+		if from.X.Rows == 0 {
+			continue
+		}
+		to.X.Cols = from.X.Cols
+		to.X.Rows += from.X.Rows
+		to.X.Values = append(to.X.Values, from.X.Values...)
+		to.Label = append(to.Label, from.Label...)
+		to.Groups = append(to.Groups, from.Groups...)
+	}
 }

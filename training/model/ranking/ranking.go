@@ -118,16 +118,15 @@ type Watch struct {
 
 // Table is a catalogue ready for Rows. It is immutable and safe for concurrent use.
 type Table struct {
-	t                                    Titles
-	popularity, percentile, decayed, age []float32
-	trend, norm                          []float32
-	logs                                 []float32 // log(1+rank)
-	sources                              int
-	asOf                                 int64
+	t                               Titles
+	popularity, percentile, decayed []float32
+	trend, norm                     []float32
+	logs                            []float32 // log(1+rank)
+	sources                         int
 }
 
-// NewTable prepares titles as of a moment, in microseconds since the Unix epoch, for so many sources.
-func NewTable(t Titles, asOf int64, sources int) (*Table, error) {
+// NewTable prepares titles for so many sources.
+func NewTable(t Titles, sources int) (*Table, error) {
 	n := len(t.Popularity)
 	for name, l := range map[string]int{"decayed": len(t.Decayed), "year": len(t.Year), "first_at": len(t.FirstAt), "genres": len(t.Genres)} {
 		if l != 0 && l != n {
@@ -144,7 +143,7 @@ func NewTable(t Titles, asOf int64, sources int) (*Table, error) {
 			}
 		}
 	}
-	out := &Table{t: t, sources: sources, asOf: asOf}
+	out := &Table{t: t, sources: sources}
 	out.popularity, out.percentile = logShare(t.Popularity, float64(max(1, t.Profiles))), percentiles(t.Popularity)
 	if t.Decayed != nil {
 		out.decayed = logShare(t.Decayed, float64(largest(t.Decayed)))
@@ -156,12 +155,6 @@ func NewTable(t Titles, asOf int64, sources int) (*Table, error) {
 	out.logs = make([]float32, maxRank)
 	for i := range out.logs {
 		out.logs[i] = float32(math.Log1p(float64(i)))
-	}
-	out.age = unknown(n)
-	for i, y := range t.Year {
-		if y > 0 {
-			out.age[i] = float32(yearOf(asOf) - float64(y))
-		}
 	}
 	if t.Factors != nil {
 		out.norm = make([]float32, n)
@@ -176,12 +169,12 @@ func NewTable(t Titles, asOf int64, sources int) (*Table, error) {
 // yearOf is a moment as a fraction of years: 1970.5 is its middle.
 func yearOf(at int64) float64 { return 1970 + float64(at)/(365.2425*day) }
 
-func unknown(n int) []float32 {
-	out := make([]float32, n)
-	for i := range out {
-		out[i] = nan
+// age is a title's in years, NaN where its year of release is not known.
+func (t *Table) age(row uint32, now float64) float32 {
+	if t.t.Year == nil || t.t.Year[row] <= 0 {
+		return nan
 	}
-	return out
+	return float32(now - float64(t.t.Year[row]))
 }
 
 var nan = float32(math.NaN())
@@ -222,15 +215,17 @@ func (t *Table) Len() int { return len(t.popularity) }
 
 // Scratch is the memory of one call of Rows, to be used again but not by two at once.
 type Scratch struct {
+	at     int64
+	year   float64
 	genres []float32
 	latest []Watch
 	order  []uint64
 }
 
-// Rows writes the features of each candidate into dst, candidates x Width in row-major order. history is what the profile met,
-// in any order, with rows of this table; scores are, source by source, what it says of each candidate: NaN for nothing. dst, and every
-// list of scores, must have the length that follows from that.
-func (t *Table) Rows(dst []float32, history []Watch, candidates []uint32, scores [][]float32, s *Scratch) error {
+// Rows writes the features of each candidate at a moment, in microseconds since the Unix epoch, into dst, candidates x Width in
+// row-major order. history is what the profile met, in any order, with rows of this table; scores are, source by source, what it
+// says of each candidate: NaN for nothing. dst, and every list of scores, must have the length that follows from that.
+func (t *Table) Rows(dst []float32, at int64, history []Watch, candidates []uint32, scores [][]float32, s *Scratch) error {
 	if len(dst) != len(candidates)*t.Width() || len(scores) != t.sources {
 		return fmt.Errorf("%w: %d features for %d candidates of %d sources", ErrInput, len(dst), len(candidates), len(scores))
 	}
@@ -240,11 +235,12 @@ func (t *Table) Rows(dst []float32, history []Watch, candidates []uint32, scores
 		}
 	}
 	var shared [common]float32
+	s.at, s.year = at, yearOf(at)
 	t.profile(&shared, history, s)
 	for i, c := range candidates {
 		row := dst[i*t.Width() : (i+1)*t.Width()]
 		copy(row, shared[:])
-		t.title(row, c)
+		t.title(row, c, s)
 		t.match(row, c, s)
 	}
 	for i, list := range scores {
@@ -273,12 +269,12 @@ func (t *Table) profile(row *[common]float32, history []Watch, s *Scratch) {
 		return
 	}
 	last, first := s.latest[0].At, s.latest[len(history)-1].At
-	row[profileIdle], row[profileSpan] = float32(float64(t.asOf-last)/day), float32(float64(last-first)/day)
+	row[profileIdle], row[profileSpan] = float32(float64(s.at-last)/day), float32(float64(last-first)/day)
 	var weight, percentile, dated, age, inGenres float32
 	for _, w := range s.latest { // in their order, so that the sums do not hang on the caller's
 		weight += w.Strength
 		percentile += w.Strength * t.percentile[w.Row]
-		if a := t.age[w.Row]; a == a {
+		if a := t.age(w.Row, s.year); a == a {
 			dated += w.Strength
 			age += w.Strength * a
 		}
@@ -303,14 +299,14 @@ func (t *Table) profile(row *[common]float32, history []Watch, s *Scratch) {
 	s.latest = s.latest[:min(recent, len(s.latest))]
 }
 
-func (t *Table) title(row []float32, c uint32) {
-	row[titlePopularity], row[titlePercentile], row[titleAge] = t.popularity[c], t.percentile[c], t.age[c]
+func (t *Table) title(row []float32, c uint32, s *Scratch) {
+	row[titlePopularity], row[titlePercentile], row[titleAge] = t.popularity[c], t.percentile[c], t.age(c, s.year)
 	row[titleDecayed], row[titleTrend], row[titleDays] = nan, nan, nan
 	if t.decayed != nil {
 		row[titleDecayed], row[titleTrend] = t.decayed[c], t.trend[c]
 	}
 	if t.t.FirstAt != nil && t.t.FirstAt[c] != 0 {
-		row[titleDays] = float32(float64(t.asOf-t.t.FirstAt[c]) / day)
+		row[titleDays] = float32(float64(s.at-t.t.FirstAt[c]) / day)
 	}
 }
 

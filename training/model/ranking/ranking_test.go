@@ -29,7 +29,7 @@ func five() Titles {
 
 func rows(t *testing.T, titles Titles, history []Watch, candidates []uint32, scores [][]float32) []map[string]float32 {
 	t.Helper()
-	table, err := NewTable(titles, moment, len(scores))
+	table, err := NewTable(titles, len(scores))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func rows(t *testing.T, titles Titles, history []Watch, candidates []uint32, sco
 		t.Fatalf("%d names of %d features", len(names), table.Width())
 	}
 	dst := make([]float32, len(candidates)*table.Width())
-	if err := table.Rows(dst, history, candidates, scores, &Scratch{}); err != nil {
+	if err := table.Rows(dst, moment, history, candidates, scores, &Scratch{}); err != nil {
 		t.Fatal(err)
 	}
 	var out []map[string]float32
@@ -115,7 +115,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		titles.Genres = append(titles.Genres, []uint16{uint16(rng.IntN(4))})
 		titles.Factors = append(titles.Factors, rng.Float32()-.5, rng.Float32(), rng.Float32())
 	}
-	table, err := NewTable(titles, moment, 1)
+	table, err := NewTable(titles, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,14 +132,14 @@ func TestOrderDoesNotMatter(t *testing.T) {
 			candidates, scores = append(candidates, uint32(r)), append(scores, float32(rng.IntN(8)))
 		}
 		first := make([]float32, len(candidates)*table.Width())
-		if err := table.Rows(first, history, candidates, [][]float32{scores}, &s); err != nil {
+		if err := table.Rows(first, moment, history, candidates, [][]float32{scores}, &s); err != nil {
 			t.Fatal(err)
 		}
 		rng.Shuffle(len(history), func(i, j int) { history[i], history[j] = history[j], history[i] })
 		slices.Reverse(candidates)
 		slices.Reverse(scores)
 		again := make([]float32, len(first))
-		if err := table.Rows(again, history, candidates, [][]float32{scores}, &s); err != nil {
+		if err := table.Rows(again, moment, history, candidates, [][]float32{scores}, &s); err != nil {
 			t.Fatal(err)
 		}
 		w := table.Width()
@@ -161,18 +161,18 @@ func TestRefuses(t *testing.T) {
 	} {
 		titles := five()
 		f(&titles)
-		if _, err := NewTable(titles, moment, 0); !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), want) {
+		if _, err := NewTable(titles, 0); !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not say %q", err, want)
 		}
 	}
-	table, err := NewTable(five(), moment, 1)
+	table, err := NewTable(five(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for want, err := range map[string]error{
-		"2 candidates of 0 sources":         table.Rows(make([]float32, 2*table.Width()), nil, []uint32{1, 2}, nil, &Scratch{}),
-		"3 features for 1 candidates":       table.Rows(make([]float32, 3), nil, []uint32{1}, [][]float32{{1}}, &Scratch{}),
-		"source 0 scores 1 of 2 candidates": table.Rows(make([]float32, 2*table.Width()), nil, []uint32{1, 2}, [][]float32{{1}}, &Scratch{}),
+		"2 candidates of 0 sources":         table.Rows(make([]float32, 2*table.Width()), moment, nil, []uint32{1, 2}, nil, &Scratch{}),
+		"3 features for 1 candidates":       table.Rows(make([]float32, 3), moment, nil, []uint32{1}, [][]float32{{1}}, &Scratch{}),
+		"source 0 scores 1 of 2 candidates": table.Rows(make([]float32, 2*table.Width()), moment, nil, []uint32{1, 2}, [][]float32{{1}}, &Scratch{}),
 	} {
 		if !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not say %q", err, want)
@@ -195,7 +195,7 @@ func BenchmarkRows(b *testing.B) {
 			titles.Factors = append(titles.Factors, float32(rng.NormFloat64()))
 		}
 	}
-	table, err := NewTable(titles, moment, 6)
+	table, err := NewTable(titles, 6)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func BenchmarkRows(b *testing.B) {
 	dst, s := make([]float32, 200*table.Width()), Scratch{}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := table.Rows(dst, history, candidates, scores, &s); err != nil {
+		if err := table.Rows(dst, moment, history, candidates, scores, &s); err != nil {
 			b.Fatal(err)
 		}
 	}
