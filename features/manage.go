@@ -83,6 +83,25 @@ func (b *Builder) Prune(ctx context.Context, keep int, pinned ...string) ([]stri
 	return removed, b.sweep(ctx, time.Now().Add(-abandonedAfter))
 }
 
+// Remove removes the snapshots with these ids; those that are gone already are no error.
+func (b *Builder) Remove(ctx context.Context, ids ...string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	all, err := snapshot.List(ctx, b.Lake)
+	if err != nil {
+		return err
+	}
+	for _, i := range all {
+		if slices.Contains(ids, i.ID) {
+			if err := b.remove(ctx, i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // remove deletes a snapshot's manifests first: from then on it does not exist, and what is left is swept.
 func (b *Builder) remove(ctx context.Context, i *snapshot.Info) error {
 	for set := range i.Sets {

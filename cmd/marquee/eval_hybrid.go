@@ -35,6 +35,9 @@ func (h hybrid) fit(ctx context.Context, s *dataset.Split, b *benchmark.Benchmar
 	end := time.UnixMicro(s.CutAt)
 	cfg := h.e.settings.Training.Ranker
 	cfg.Trees.Seed = seed
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("training.ranker: %w", err)
+	}
 	for range cfg.Windows {
 		split, err := h.window(ctx, end)
 		if err != nil {
@@ -71,11 +74,11 @@ func (h hybrid) window(ctx context.Context, end time.Time) (*dataset.Split, erro
 	if err != nil {
 		return nil, err
 	}
-	whole, err := snapshots{b}.BuildAsOf(ctx, end)
+	whole, err := snapshots{b}.BuildInteractions(ctx, end)
 	if err != nil {
 		return nil, err
 	}
-	before, err := snapshots{b}.BuildAsOf(ctx, cut)
+	before, err := snapshots{b}.BuildInteractions(ctx, cut)
 	if err != nil {
 		return nil, err
 	}

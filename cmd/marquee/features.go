@@ -35,11 +35,19 @@ func (e *engines) builder() *features.Builder {
 type snapshots struct{ builder *features.Builder }
 
 func (s snapshots) BuildAsOf(ctx context.Context, asOf time.Time) (nightly.Snapshot, error) {
-	built, err := s.builder.Build(ctx, features.BuildOptions{AsOf: asOf})
+	return s.build(ctx, asOf)
+}
+
+func (s snapshots) BuildInteractions(ctx context.Context, asOf time.Time) (nightly.Snapshot, error) {
+	return s.build(ctx, asOf, dataset.InteractionSet)
+}
+
+func (s snapshots) build(ctx context.Context, asOf time.Time, sets ...string) (nightly.Snapshot, error) {
+	built, err := s.builder.Build(ctx, features.BuildOptions{AsOf: asOf, Sets: sets})
 	if err != nil {
 		return nightly.Snapshot{}, err
 	}
-	return nightly.Snapshot{ID: built.ID, AsOf: built.AsOf, Hash: built.Sets[dataset.InteractionSet].SQLSHA256}, nil
+	return nightly.Snapshot{ID: built.ID, AsOf: built.AsOf, Hash: built.Sets[dataset.InteractionSet].SQLSHA256, New: len(built.Built) > 0}, nil
 }
 
 func (s snapshots) EventTime(ctx context.Context, asOf time.Time, q float64) (time.Time, error) {
@@ -49,6 +57,10 @@ func (s snapshots) EventTime(ctx context.Context, asOf time.Time, q float64) (ti
 func (s snapshots) PruneSnapshots(ctx context.Context, keep int, pinned ...string) error {
 	_, err := s.builder.Prune(ctx, keep, pinned...)
 	return err
+}
+
+func (s snapshots) RemoveSnapshots(ctx context.Context, ids ...string) error {
+	return s.builder.Remove(ctx, ids...)
 }
 
 type featuresBuildCommand struct {

@@ -115,7 +115,7 @@ func (e *engines) nightly(c *console, at time.Time, accept nightly.Acceptance) (
 		return nil, err
 	}
 	p := &nightly.Pipeline{
-		Config: e.settings.Training.Nightly, Recipe: nightly.Recipe{ALS: e.settings.Training.ALS},
+		Config: e.settings.Training.Nightly, Recipe: nightly.Recipe{ALS: e.settings.Training.ALS, Ranker: e.settings.Training.Ranker},
 		DB: e.db, Lake: e.lake, Features: snapshots{e.builder()}, Registry: e.registry.As("nightly"),
 		Quality: qualityGate{e.quality}, Accept: accept, Catalogue: catalogue{e.warehouse.Conn()},
 		Staging: e.scratch("staging"), Version: buildVersion(), Log: e.log,
@@ -176,7 +176,7 @@ func printSummary(c *console, s *nightly.Summary) error {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	var rows [][]string
-	for _, model := range []string{"als", "popular", "popular_decayed", "incumbent"} {
+	for _, model := range []string{"als", "hybrid", "popular", "popular_decayed", "incumbent"} {
 		if metrics, ok := s.Metrics[model]; ok {
 			row := []string{model}
 			for _, name := range names {
@@ -195,6 +195,9 @@ func printSummary(c *console, s *nightly.Summary) error {
 		if x.Note != "" {
 			fmt.Fprintf(c.stdout, "  %s\n", x.Note)
 		}
+	}
+	if r := s.Ranker; r != nil {
+		fmt.Fprintf(c.stdout, "ranker over all sources, of %d windows: %s\n", r.Windows, r.Reason)
 	}
 	if len(s.Resumed) > 0 {
 		fmt.Fprintf(c.stdout, "taken from an earlier run of the same: %s\n", strings.Join(s.Resumed, ", "))

@@ -83,7 +83,7 @@ func defaultSettings() settings {
 func (s settings) Validate() error {
 	errs := []error{
 		s.RPC.Validate(), s.Auth.Validate(), s.Auth.CheckListen(s.RPC.Listen), s.Telemetry.Validate(), s.Broker.Validate(), s.Warehouse.Validate(), s.Catalog.Validate(),
-		s.Ingest.Validate(), s.Compaction.Validate(), s.Features.Validate(), s.Training.ALS.Validate(), s.Training.Nightly.Validate(), s.Serving.Validate(),
+		s.Ingest.Validate(), s.Compaction.Validate(), s.Features.Validate(), nightly.Recipe{ALS: s.Training.ALS, Ranker: s.Training.Ranker}.Validate(), s.Training.Nightly.Validate(), s.Serving.Validate(),
 	}
 	if s.DataDir == "" {
 		errs = append(errs, errors.New("data_dir must name a folder"))

@@ -26,6 +26,7 @@ type Bundle struct {
 	retrieve     ann.Index
 	similar      ann.Index
 	content      *content.Model
+	ranker       *ranked
 
 	mappings []*mapping
 	indexes  []*ann.File
@@ -176,7 +177,7 @@ func (b *Bundle) Release() error {
 }
 
 func (b *Bundle) unmap() error {
-	var errs []error
+	errs := []error{b.ranker.close()}
 	for _, f := range b.indexes {
 		errs = append(errs, f.Close())
 	}

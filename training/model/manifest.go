@@ -10,9 +10,12 @@
 //	similar.ann         index of the vectors by cosine: titles like a title
 //	content.arrow       a row a title of the catalogue, watched or not: its terms with their weights
 //	terms.arrow         a row a term: the term and how much it says
+//	ranker.onnx         puts candidates in order: features (batch x features) to scores (batch x 1)
+//	outcomes.onnx       how likely they are played, and how far: features to scores (batch x 2)
+//	neighbours.arrow    a row a title: when anybody first met it, and its nearest titles by who watches them
 //
-// A title's row is its number in every one of them but the last two, which only a release made beside a catalogue has; rows mean
-// nothing outside their bundle.
+// A title's row is its number in every one of them but content and terms, which only a release made beside a catalogue has; the last
+// three are those of a release whose ranker did better than the vectors alone. Rows mean nothing outside their bundle.
 package model
 
 import (
@@ -41,6 +44,10 @@ const (
 	SimilarFile  = "similar.ann"
 	ContentFile  = "content.arrow"
 	TermsFile    = "terms.arrow"
+	// RankerFile, OutcomesFile and NeighboursFile are there together or not at all.
+	RankerFile     = "ranker.onnx"
+	OutcomesFile   = "outcomes.onnx"
+	NeighboursFile = "neighbours.arrow"
 )
 
 // maxManifest bounds what is read as a manifest.
@@ -92,6 +99,8 @@ type Manifest struct {
 	// Recall holds, by metric ("inner product", "cosine"), the share of the ten nearest titles that the index finds for profiles,
 	// as measured when it was written.
 	Recall map[string]float64 `json:"recall,omitempty"`
+	// Ranker says what the release's ranker takes; nil where it has none.
+	Ranker *RankerInfo `json:"ranker,omitempty"`
 	// Quality is what was found of the data before the run, for people.
 	Quality *Quality        `json:"quality,omitempty"`
 	Files   map[string]File `json:"files"`
@@ -191,6 +200,14 @@ func (m Manifest) validate() error {
 	if titles != terms || titles != (m.Described > 0) || titles != (m.Terms > 0) || int64(m.Described) > 1<<31-1 || int64(m.Terms) > 1<<31-1 {
 		fail("described and terms are %d and %d, which goes with both or none of %s and %s", m.Described, m.Terms, ContentFile, TermsFile)
 	}
+	for _, name := range []string{RankerFile, OutcomesFile, NeighboursFile} {
+		if _, there := m.Files[name]; there != (m.Ranker != nil) {
+			fail("files must name %s where there is a ranker, and only there", name)
+		}
+	}
+	if m.Ranker != nil && (m.Ranker.Neighbours < 1 || m.Ranker.Neighbours > MaxNeighbours || m.Ranker.Candidates < 1) {
+		fail("ranker: neighbours must be between 1 and %d and candidates 1 or more, are %d and %d", MaxNeighbours, m.Ranker.Neighbours, m.Ranker.Candidates)
+	}
 	if m.AsOf.IsZero() || m.Created.IsZero() {
 		fail("as_of and created must be set")
 	}
@@ -217,7 +234,7 @@ func (m Manifest) validate() error {
 func (m Manifest) makeID() (string, error) {
 	m.ID, m.Created, m.CodeVersion, m.Quality, m.Recall = "", time.Time{}, "", nil, nil
 	files := map[string]File{}
-	for _, name := range []string{TitlesFile, FactorsFile, GramianFile, ContentFile, TermsFile} {
+	for _, name := range []string{TitlesFile, FactorsFile, GramianFile, ContentFile, TermsFile, RankerFile, OutcomesFile, NeighboursFile} {
 		if f, ok := m.Files[name]; ok {
 			files[name] = f
 		}

@@ -72,6 +72,9 @@ func (b *Bundle) load(dir string) error {
 	if err := b.loadContent(dir); err != nil {
 		return err
 	}
+	if err := b.loadRanker(dir); err != nil {
+		return err
+	}
 	var err error
 	if b.retrieve, err = b.openIndex(dir, RetrieveFile, ann.InnerProduct); err != nil {
 		return err

@@ -35,6 +35,8 @@ type Release struct {
 	Gram []float64
 	// Content, where not nil, is what the catalogue says of titles.
 	Content *content.Model
+	// Ranker, where not nil, puts candidates in order.
+	Ranker *Ranker
 	// Index tunes both indexes; its Metric is ignored.
 	Index ann.Options
 	// BuildIndex makes them; nil means ann.Build.
@@ -145,6 +147,9 @@ func (r *Release) complete() error {
 		r.Manifest.Created = time.Now()
 	}
 	r.Manifest.Recall = nil
+	if err := r.completeRanker(); err != nil {
+		return err
+	}
 	r.Manifest.Created, r.Manifest.AsOf = r.Manifest.Created.UTC(), r.Manifest.AsOf.UTC()
 	if r.Gram == nil {
 		r.Gram = foldin.Gramian(r.factors(), 1)
@@ -174,10 +179,6 @@ func (r *Release) factors() foldin.Factors {
 
 func (r *Release) writeFiles(ctx context.Context, dir string) (map[string]File, error) {
 	rows, d := len(r.TitleIDs), r.Manifest.Dim
-	type part struct {
-		name  string
-		write func(w io.Writer) error
-	}
 	parts := []part{
 		{TitlesFile, func(w io.Writer) error { return writeTitles(w, *r) }},
 		{FactorsFile, func(w io.Writer) error { return writeRows(w, "factors", rows, d, flat32(r.Factors)) }},
@@ -190,6 +191,7 @@ func (r *Release) writeFiles(ctx context.Context, dir string) (map[string]File, 
 		parts = append(parts, part{ContentFile, func(w io.Writer) error { return writeContent(w, t) }},
 			part{TermsFile, func(w io.Writer) error { return writeTerms(w, t) }})
 	}
+	parts = append(parts, r.rankerParts()...)
 	files := map[string]File{}
 	for _, p := range parts {
 		if err := ctx.Err(); err != nil {

@@ -18,12 +18,13 @@ type evaluation struct {
 	Users       int                           `json:"users"`
 	Metrics     map[string]map[string]float64 `json:"metrics"`
 	Comparisons []Comparison                  `json:"comparisons"`
+	Ranker      *RankerVerdict                `json:"ranker,omitempty"`
 }
 
 func (e *evaluation) summary(whole Snapshot, incumbent *incumbentRelease) *Summary {
 	return &Summary{
 		Incumbent: incumbent.ID, AsOf: whole.AsOf, Protocol: Protocol, CutAt: e.CutAt, Users: e.Users,
-		Metrics: e.Metrics, Comparisons: e.Comparisons,
+		Metrics: e.Metrics, Comparisons: e.Comparisons, Ranker: e.Ranker,
 	}
 }
 
@@ -42,7 +43,7 @@ const sameRecipe = "the incumbent is of the same recipe: trained on the same eve
 // beside the incumbent's recipe trained on the very same events. The incumbent itself cannot be measured fairly: it was
 // trained on the events it would be judged by. Training is deterministic, so an incumbent of the same recipe has the
 // candidate's numbers.
-func (p *Pipeline) evaluate(ctx context.Context, whole, train Snapshot, incumbent *incumbentRelease) (*evaluation, error) {
+func (p *Pipeline) evaluate(ctx context.Context, whole, train Snapshot, incumbent *incumbentRelease, l *lessons) (*evaluation, error) {
 	p.report("evaluate")
 	split, err := p.split(ctx, whole, train)
 	if err != nil {
@@ -59,9 +60,17 @@ func (p *Pipeline) evaluate(ctx context.Context, whole, train Snapshot, incumben
 	if err != nil {
 		return nil, err
 	}
-	candidate, err := p.retrain(ctx, e, modelALS, h, split, p.Recipe)
+	candidate, fitted, err := p.retrain(ctx, e, modelALS, h, split, p.Recipe)
 	if err != nil {
 		return nil, err
+	}
+	if p.Recipe.Ranker.Windows > 0 {
+		if err := l.learn(ctx, split, train, fitted); err != nil {
+			return nil, err
+		}
+		if err := e.judgeRanker(ctx, l, h, candidate); err != nil {
+			return nil, err
+		}
 	}
 	if err := errors.Join(e.compare(candidate, popular, modelPopular, ""), e.compare(candidate, decayed, modelPopularDecayed, "")); err != nil {
 		return nil, err
@@ -69,11 +78,11 @@ func (p *Pipeline) evaluate(ctx context.Context, whole, train Snapshot, incumben
 	switch r := incumbent.Recipe; {
 	case r == nil:
 		return e, nil
-	case r.comparable() == p.Recipe.comparable():
+	case r.comparable().ALS == p.Recipe.comparable().ALS:
 		e.Metrics[modelIncumbent] = candidate.Metrics
 		return e, e.compare(candidate, candidate, modelIncumbent, sameRecipe)
 	default:
-		before, err := p.retrain(ctx, e, modelIncumbent, h, split, *r)
+		before, _, err := p.retrain(ctx, e, modelIncumbent, h, split, *r)
 		if err != nil {
 			return nil, fmt.Errorf("the incumbent's recipe: %w", err)
 		}
@@ -82,12 +91,13 @@ func (p *Pipeline) evaluate(ctx context.Context, whole, train Snapshot, incumben
 }
 
 // retrain fits a recipe to the split's train side and measures it.
-func (p *Pipeline) retrain(ctx context.Context, e *evaluation, name string, h *judge.Holdout, s *dataset.Split, r Recipe) (*Result, error) {
+func (p *Pipeline) retrain(ctx context.Context, e *evaluation, name string, h *judge.Holdout, s *dataset.Split, r Recipe) (*Result, *als.Model, error) {
 	m, err := als.Train(ctx, Matrix(s.Train), r.ALS, als.Options{Progress: p.alsProgress("evaluate " + name)})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return e.measure(ctx, name, h, judge.Factors{Dim: m.Dim, Users: m.Users, Titles: m.Items})
+	result, err := e.measure(ctx, name, h, judge.Factors{Dim: m.Dim, Users: m.Users, Titles: m.Items})
+	return result, m, err
 }
 
 func (e *evaluation) measure(ctx context.Context, name string, h *judge.Holdout, s judge.Scorer) (*Result, error) {

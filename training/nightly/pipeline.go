@@ -17,6 +17,7 @@ import (
 	"marquee/internal/db"
 	"marquee/internal/lake"
 	"marquee/training/als"
+	"marquee/training/dataset"
 	"marquee/training/model"
 	"marquee/training/model/content"
 )
@@ -27,6 +28,7 @@ const (
 	modelPopular        = "popular"
 	modelPopularDecayed = "popular_decayed"
 	modelIncumbent      = "incumbent"
+	modelHybrid         = "hybrid"
 )
 
 // leaseName is what keeps two runs apart, in whatever processes they are.
@@ -38,16 +40,22 @@ type Snapshot struct {
 	AsOf time.Time `json:"as_of"`
 	// Hash is of the SQL that the interactions were built by.
 	Hash string `json:"hash"`
+	// New: it was not there before.
+	New bool `json:"-"`
 }
 
 // FeatureBuilder builds feature snapshots; building one that is there already is cheap.
 type FeatureBuilder interface {
 	// BuildAsOf builds every set as of an instant.
 	BuildAsOf(ctx context.Context, asOf time.Time) (Snapshot, error)
+	// BuildInteractions builds the set that models are trained on, and no other.
+	BuildInteractions(ctx context.Context, asOf time.Time) (Snapshot, error)
 	// EventTime is the instant by which the share q of the events up to asOf had happened.
 	EventTime(ctx context.Context, asOf time.Time, q float64) (time.Time, error)
 	// PruneSnapshots removes the oldest snapshots but keep of them and the pinned.
 	PruneSnapshots(ctx context.Context, keep int, pinned ...string) error
+	// RemoveSnapshots removes these; those that are gone already are no error.
+	RemoveSnapshots(ctx context.Context, ids ...string) error
 }
 
 // QualityGate judges the events before they are trained on.
@@ -113,7 +121,9 @@ type Summary struct {
 	Metrics   map[string]map[string]float64 `json:"metrics"`
 	// Comparisons has one against the incumbent unless there was none, or it carries no recipe to train again.
 	Comparisons []Comparison `json:"comparisons"`
-	Gate        Verdict      `json:"gate"`
+	// Ranker says what was found of the ranker over all sources; nil where none is to be trained.
+	Ranker *RankerVerdict `json:"ranker,omitempty"`
+	Gate   Verdict        `json:"gate"`
 	// Quality is what was found of the data, and who overruled what.
 	Quality *model.Quality `json:"quality,omitempty"`
 	// Resumed names the steps whose results an earlier run had recorded.
@@ -126,7 +136,7 @@ type Summary struct {
 // since. There are both a summary and an error where the data were refused, a *QualityError, and where the release was made and
 // only the tidying failed.
 func (p *Pipeline) Run(ctx context.Context, asOf time.Time) (*Summary, error) {
-	if err := errors.Join(p.Config.Validate(), p.Recipe.ALS.Validate()); err != nil {
+	if err := errors.Join(p.Config.Validate(), p.Recipe.Validate()); err != nil {
 		return nil, err
 	}
 	host, err := os.Hostname()
@@ -183,15 +193,18 @@ func (p *Pipeline) run(ctx context.Context, lease *db.Lease, b *begun) (*Summary
 	if err != nil {
 		return nil, err
 	}
+	l := &lessons{p: p}
 	e, err := step(ctx, j, stepEvaluate, func(ctx context.Context) (*evaluation, error) {
-		return p.evaluate(ctx, whole, train, incumbent)
+		return p.evaluate(ctx, whole, train, incumbent, l)
 	})
 	if err != nil {
 		return nil, err
 	}
 	s := e.summary(whole, incumbent)
 	s.Quality = b.quality
-	release, err := p.release(ctx, j, whole, e, b.quality)
+	release, err := p.release(ctx, j, whole, e, b.quality, func(ctx context.Context, x *dataset.Interactions) (*model.Ranker, error) {
+		return p.ranker(ctx, l, whole, train, e, x)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -10,12 +10,27 @@ import (
 	"marquee/training/als"
 	"marquee/training/dataset"
 	"marquee/training/model"
+	"marquee/training/ranker"
 )
 
 // Recipe is everything that decides a release besides its data. It travels in the release's manifest, so that an
 // incumbent can be trained again on the very split its challenger is judged by.
 type Recipe struct {
 	ALS als.Config `json:"als"`
+	// Ranker is that of the ranker over all sources; of 0 windows, none is trained.
+	Ranker ranker.Config `json:"ranker"`
+}
+
+// Validate reports everything that is out of its range.
+func (r Recipe) Validate() error {
+	if r.Ranker.Windows == 0 {
+		return r.ALS.Validate()
+	}
+	errs := []error{r.ALS.Validate()}
+	if err := r.Ranker.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("training.ranker: %w", err))
+	}
+	return errors.Join(errs...)
 }
 
 // hyperparameters is the recipe as a manifest carries it.
@@ -54,7 +69,10 @@ func recipeOf(m model.Manifest) (Recipe, error) {
 
 // comparable is the recipe without what does not decide the result.
 func (r Recipe) comparable() Recipe {
-	r.ALS.Workers, r.ALS.TrackLoss = 0, false
+	r.ALS.Workers, r.ALS.TrackLoss, r.Ranker.Trees.Workers = 0, false, 0
+	if r.Ranker.Windows == 0 {
+		r.Ranker = ranker.Config{}
+	}
 	return r
 }
 

@@ -24,7 +24,7 @@ type trained struct {
 
 // release returns the run's published release, training it unless an earlier run of the same did. One that was pruned
 // from the registry or damaged since is made again, unless its promotion is past and another is in use: then nobody asks for it.
-func (p *Pipeline) release(ctx context.Context, j *journal, whole Snapshot, e *evaluation, q *model.Quality) (*trained, error) {
+func (p *Pipeline) release(ctx context.Context, j *journal, whole Snapshot, e *evaluation, q *model.Quality, r rankerOf) (*trained, error) {
 	earlier, ok, err := recorded[*trained](ctx, j, stepTrain)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func (p *Pipeline) release(ctx context.Context, j *journal, whole Snapshot, e *e
 			}
 		}
 	}
-	return step(ctx, j, stepTrain, func(ctx context.Context) (*trained, error) { return p.train(ctx, whole, e, q) })
+	return step(ctx, j, stepTrain, func(ctx context.Context) (*trained, error) { return p.train(ctx, whole, e, q, r) })
 }
 
 // lost reports whether a recorded release is no longer to be had although it is needed.
@@ -66,8 +66,11 @@ func (p *Pipeline) lost(ctx context.Context, bundle string, promoted bool) (bool
 	return true, nil
 }
 
+// rankerOf makes the ranker of a release of x; nil where it is to have none.
+type rankerOf func(ctx context.Context, x *dataset.Interactions) (*model.Ranker, error)
+
 // train makes the release of the whole data and publishes it.
-func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation, q *model.Quality) (_ *trained, err error) {
+func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation, q *model.Quality, r rankerOf) (_ *trained, err error) {
 	p.report("train")
 	x, err := dataset.Load(ctx, p.Lake, whole.ID)
 	if err != nil {
@@ -89,11 +92,15 @@ func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation, q *
 			return nil, err
 		}
 	}
+	ranks, err := r(ctx, x)
+	if err != nil {
+		return nil, err
+	}
 	dir, m, err := BuildRelease(ctx, x, p.Recipe, ReleaseOptions{
 		Staging: staging, Snapshot: whole, Version: p.Version, HalfLife: p.Config.PopularityHalfLife, Metrics: e.ownMetrics(), Quality: q,
-		Catalogue: catalogue,
-		Index:     p.Config.Index,
-		Progress:  p.alsProgress("train"),
+		Catalogue: catalogue, Ranker: ranks,
+		Index:    p.Config.Index,
+		Progress: p.alsProgress("train"),
 	})
 	if err != nil {
 		return nil, err
@@ -119,6 +126,8 @@ type ReleaseOptions struct {
 	Progress func(als.Progress)
 	// Catalogue is what is known of titles, those that nobody has watched included; it may be empty.
 	Catalogue []content.Title
+	// Ranker may be nil.
+	Ranker *model.Ranker
 	// Index is Config.Index.
 	Index string
 }
@@ -153,6 +162,7 @@ func BuildRelease(ctx context.Context, x *dataset.Interactions, r Recipe, o Rele
 		Factors:    m.Items,
 		Gram:       m.Gram,
 		Content:    described,
+		Ranker:     o.Ranker,
 		Index:      ann.Options{},
 		BuildIndex: indexBuilder(o.Index),
 		Probes:     probes(m),

@@ -118,16 +118,28 @@ func tribes(count, size, titles, watched int) []watch {
 type builder struct{ *features.Builder }
 
 func (b builder) BuildAsOf(ctx context.Context, at time.Time) (nightly.Snapshot, error) {
-	built, err := b.Build(ctx, features.BuildOptions{AsOf: at})
+	return b.build(ctx, at)
+}
+
+func (b builder) BuildInteractions(ctx context.Context, at time.Time) (nightly.Snapshot, error) {
+	return b.build(ctx, at, dataset.InteractionSet)
+}
+
+func (b builder) build(ctx context.Context, at time.Time, sets ...string) (nightly.Snapshot, error) {
+	built, err := b.Build(ctx, features.BuildOptions{AsOf: at, Sets: sets})
 	if err != nil {
 		return nightly.Snapshot{}, err
 	}
-	return nightly.Snapshot{ID: built.ID, AsOf: built.AsOf, Hash: built.Sets[dataset.InteractionSet].SQLSHA256}, nil
+	return nightly.Snapshot{ID: built.ID, AsOf: built.AsOf, Hash: built.Sets[dataset.InteractionSet].SQLSHA256, New: len(built.Built) > 0}, nil
 }
 
 func (b builder) PruneSnapshots(ctx context.Context, keep int, pinned ...string) error {
 	_, err := b.Prune(ctx, keep, pinned...)
 	return err
+}
+
+func (b builder) RemoveSnapshots(ctx context.Context, ids ...string) error {
+	return b.Remove(ctx, ids...)
 }
 
 // house is a place where nights are spent: everything real, and Pipelines as separate processes would make them.
