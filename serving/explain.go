@@ -2,6 +2,7 @@ package serving
 
 import (
 	"cmp"
+	"context"
 	"slices"
 
 	"marquee/serving/rank"
@@ -193,7 +194,7 @@ func (w *work) filtered() map[string]uint32 {
 const maxContributions = 10
 
 // explain says how the list came about.
-func (w *work) explain(filtered map[string]uint32) *servingv1.Explanation {
+func (w *work) explain(ctx context.Context, filtered map[string]uint32) *servingv1.Explanation {
 	e := &servingv1.Explanation{
 		StageMs:       make(map[string]float64),
 		Filtered:      filtered,
@@ -214,11 +215,35 @@ func (w *work) explain(filtered map[string]uint32) *servingv1.Explanation {
 	} else {
 		e.SearchPlan = "not searched: nothing the release knows was watched"
 	}
+	switch {
+	case w.q.Ranked:
+		e.RankedBy = "ranker"
+	case len(w.q.Vector) > 0:
+		e.RankedBy = "vectors"
+	}
 	parts := make([]float32, len(w.q.Interactions))
 	for i := range w.items {
 		e.Titles = append(e.Titles, w.explainTitle(&w.items[i], parts))
 	}
+	w.foretell(ctx, e)
 	return e
+}
+
+// foretell adds what the release's ranker says will become of the titles.
+func (w *work) foretell(ctx context.Context, e *servingv1.Explanation) {
+	if !w.q.Ranked {
+		return
+	}
+	outcomes, err := w.memory.Outcomes(ctx, &w.q, w.items)
+	if err != nil {
+		w.rankerFailed(err)
+		return
+	}
+	for i, t := range e.Titles {
+		if p := outcomes[2*i]; p == p { // neither is known of a title that the release does not know
+			t.PlayProbability, t.WatchedShare = float64(p), float64(outcomes[2*i+1])
+		}
+	}
 }
 
 // explainTitle gives a title's numbers. parts is memory, of one number an interaction.

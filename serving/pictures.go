@@ -111,6 +111,9 @@ func (p *pictures) loadRelease(ctx context.Context) bool {
 		return false
 	}
 	p.log.Info("release loaded", "release", id, "before", p.inUse(), "titles", bundle.Len(), "as_of", bundle.Manifest().AsOf)
+	if _, err := bundle.Ranks(); err != nil {
+		p.log.Warn("the release's ranker cannot be asked: its vectors alone put titles in order", "release", id, "error", err)
+	}
 	p.letGo()
 	p.bundle, p.refused, p.built = bundle, "", false
 	return true
@@ -141,20 +144,30 @@ func (p *pictures) refresh() {
 		return
 	}
 	began := time.Now()
-	var picture *retrieve.Picture
-	free := func() {}
-	if p.bundle == nil {
-		picture = retrieve.NewPicture(view.Build(revision, p.titles.All(), nil, p.ids), nil)
-	} else {
-		bundle := p.bundle
-		bundle.Acquire() // p holds a reference, so it cannot be gone
-		picture = retrieve.NewPicture(view.Build(revision, p.titles.All(), bundle, p.ids), bundle)
-		free = func() { p.release(bundle) }
+	picture, free, err := p.build(revision)
+	if err != nil {
+		p.log.Error("the catalogue picture cannot be built", "revision", revision, "release", p.inUse(), "error", err)
+		return
 	}
 	p.slot.Swap(slot.New(picture, free))
 	p.revision, p.built = revision, true
 	p.metrics.picture(p.inUse(), picture, time.Since(began))
 	p.log.Debug("catalogue picture built", "revision", revision, "titles", picture.Len(), "release", p.inUse(), "took", time.Since(began))
+}
+
+// build makes a picture, and says how to let go of it.
+func (p *pictures) build(revision int64) (*retrieve.Picture, func(), error) {
+	bundle := p.bundle
+	if bundle == nil {
+		picture, err := retrieve.NewPicture(view.Build(revision, p.titles.All(), nil, p.ids), nil)
+		return picture, func() {}, err
+	}
+	bundle.Acquire() // p holds a reference, so it cannot be gone
+	picture, err := retrieve.NewPicture(view.Build(revision, p.titles.All(), bundle, p.ids), bundle)
+	if err != nil {
+		p.release(bundle)
+	}
+	return picture, func() { p.release(bundle) }, err
 }
 
 func (p *pictures) release(b *model.Bundle) {

@@ -126,7 +126,7 @@ func (s *Service) Recommend(ctx context.Context, req *connect.Request[servingv1.
 	resp.Titles = w.recommendations(w.items)
 	w.took(stageArrange, began)
 	if m.GetExplain() {
-		resp.Explanation = w.explain(filtered)
+		resp.Explanation = w.explain(ctx, filtered)
 	}
 	resp.Degraded = w.steps()
 	if s.served != nil {

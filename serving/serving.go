@@ -57,6 +57,8 @@ type ReleaseSource interface {
 const (
 	// ModelUnavailable: no release is loaded, or it could not be asked.
 	ModelUnavailable = "model_unavailable"
+	// RankerUnavailable: the release's ranker could not be asked, and its vectors alone put titles in order.
+	RankerUnavailable = "ranker_unavailable"
 	// StateStale: the answer may lack the profile's latest events.
 	StateStale = "state_stale"
 	// EntitlementUnavailable: nobody could say what the subscription covers, so nothing was shown.

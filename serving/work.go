@@ -19,6 +19,7 @@ import (
 	"marquee/serving/state"
 	servingv1 "marquee/serving/v1"
 	"marquee/serving/view"
+	"marquee/training/model"
 )
 
 // work is the memory of one request, pooled.
@@ -35,6 +36,7 @@ type work struct {
 	// ranked is each candidate's place by score, where an explanation was asked for.
 	ranked map[uint32]uint32
 	rank   rank.Config
+	memory rank.Memory
 }
 
 // stageTime is how long a stage took, or a source within the first, which found so many candidates.
@@ -178,9 +180,18 @@ func (w *work) modelFailed(err error) {
 	w.s.log.Error("the release could not be asked", "release", w.bundleID(), "error", err)
 }
 
+func (w *work) rankerFailed(err error) {
+	w.degrade(RankerUnavailable)
+	if errors.Is(err, model.ErrNoRuntime) {
+		return // as was said when the release was loaded
+	}
+	w.s.log.Error("the release's ranker could not be asked", "release", w.bundleID(), "error", err)
+}
+
 // Candidates of the other sources beside the release's own.
 const (
 	trendingCandidates = 50
+	popularCandidates  = 50
 	newCandidates      = 50
 	similarCandidates  = 20
 	similarSubjects    = 2
@@ -209,6 +220,10 @@ func (w *work) candidates(ctx context.Context, count, fromModel int, neighbours 
 		if neighbours {
 			w.source(retrieve.Similar, late, w.similar)
 		}
+		if q.Picture.Ranking() != nil {
+			w.source(retrieve.Near, late, func() { q.FromNear(max(fromModel, 2*count)) })
+			w.source(retrieve.Popular, late, func() { q.FromPopular(popularCandidates) })
+		}
 		w.source(retrieve.Trending, late, func() { q.FromTrending(trendingCandidates) })
 		w.source(retrieve.New, late, func() { q.FromNew(newCandidates, w.s.cfg.NewFor.Microseconds(), true) })
 	} else {
@@ -219,7 +234,9 @@ func (w *work) candidates(ctx context.Context, count, fromModel int, neighbours 
 	}
 	w.took(stageRetrieve, began)
 	began = time.Now()
-	rank.Rank(q, w.rank)
+	if err := rank.Rank(ctx, q, w.rank, &w.memory); err != nil {
+		w.rankerFailed(err)
+	}
 	w.took(stageRank, began)
 }
 

@@ -43,10 +43,16 @@ func query(t *testing.T, events ...state.Event) *retrieve.Query {
 		t.Fatal(err)
 	}
 	q := &retrieve.Query{}
-	q.Begin(retrieve.NewPicture(view.Build(1, catalog.All(), nil, table), nil), view.Audience{MaxAge: -1, Now: at().UnixMicro()}, store.Trending())
+	picture, err := retrieve.NewPicture(view.Build(1, catalog.All(), nil, table), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Begin(picture, view.Audience{MaxAge: -1, Now: at().UnixMicro()}, store.Trending())
 	q.LoadProfile(store, "p")
 	q.FromPopular(100)
-	rank.Rank(q, rank.DefaultConfig())
+	if err := rank.Rank(t.Context(), q, rank.DefaultConfig(), &rank.Memory{}); err != nil {
+		t.Fatal(err)
+	}
 	return q
 }
 

@@ -39,9 +39,7 @@ func (p *Page) genre(q *retrieve.Query, s Settings, cfg Config, i int) {
 	own := len(q.Candidates)
 	q.FromGenre(g, max(genreExtra, s.RowSize))
 	if len(q.Vector) > 0 {
-		// The profile's own candidates are scored already, on the same scale.
-		rank.Score(q, q.Candidates[own:], s.Rank)
-		rank.Sort(q.Candidates)
+		rank.Fill(q, own, s.Rank) // the profile's own candidates are scored already
 	}
 	p.place(q, s, cfg, Row{Kind: Genre, Subject: view.None, Genre: int(g)})
 }

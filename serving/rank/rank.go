@@ -1,9 +1,11 @@
-// Package rank puts candidates in order: by the release's score for the profile, raised for what trends, lowered for what
-// resembles what the profile turned down, with titles that no release knows yet placed by their genres.
+// Package rank puts candidates in order: by what the release's ranker says, or without one by the vectors' score for the profile,
+// raised for what trends, lowered for what resembles what the profile turned down, with titles that no release knows yet placed
+// by their genres.
 package rank
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -45,9 +47,39 @@ func (c Config) Validate() error {
 // maxDisliked bounds how many disliked titles a candidate is compared with: the latest ones.
 const maxDisliked = 8
 
-// Rank scores the query's candidates and sorts them, the best first. Equal scores stand in the order of their rows.
-func Rank(q *retrieve.Query, cfg Config) {
-	Score(q, q.Candidates, cfg)
+// Rank scores the query's candidates and sorts them, the best first. Equal scores stand in the order of their rows. Where the release's
+// ranker could not be asked, its vectors decide, and the error says why.
+func Rank(ctx context.Context, q *retrieve.Query, cfg Config, m *Memory) error {
+	var err error
+	q.Ranked, err = m.ask(ctx, q)
+	top := q.TopScore
+	if q.Ranked {
+		top = m.top
+	}
+	score(q, q.Candidates, m.placed, top, cfg)
+	Sort(q.Candidates)
+	return err
+}
+
+// Fill scores candidates from number own on, which came after Rank, and sorts all. The ranker says of a title how it stands among those
+// it was asked of, so where it was, the others follow behind, in the order of the vectors.
+func Fill(q *retrieve.Query, own int, cfg Config) {
+	late := q.Candidates[own:]
+	score(q, late, nil, q.TopScore, cfg)
+	if q.Ranked && own > 0 {
+		bar, best := q.Candidates[0].Score, float32(0)
+		for i := range q.Candidates[:own] {
+			bar = min(bar, q.Candidates[i].Score)
+		}
+		for i := range late {
+			best = max(best, late[i].Score)
+		}
+		for i := range late {
+			if best > 0 {
+				late[i].Score *= max(bar, 0) / best
+			}
+		}
+	}
 	Sort(q.Candidates)
 }
 
@@ -58,13 +90,18 @@ func Sort(candidates []retrieve.Candidate) {
 	})
 }
 
-// Score sets the candidates' scores for the profile.
-func Score(q *retrieve.Query, candidates []retrieve.Candidate, cfg Config) {
+// score sets the candidates' scores for the profile: placed are the ranker's, by candidate, where it was asked; top is the mean of the
+// profile's highest.
+func score(q *retrieve.Query, candidates []retrieve.Candidate, placed []float32, top float32, cfg Config) {
 	var rows [maxDisliked]uint32
 	disliked := turnedDown(q, rows[:0])
 	for i := range candidates {
 		c := &candidates[i]
-		c.Score = base(q, c, cfg)
+		if len(placed) > 0 && placed[i] == placed[i] {
+			c.Score = placed[i]
+		} else {
+			c.Score = base(q, c, top, cfg)
+		}
 		if c.Score <= 0 {
 			continue
 		}
@@ -95,12 +132,12 @@ func PartsOf(q *retrieve.Query, c *retrieve.Candidate, cfg Config) Parts {
 }
 
 // base is a candidate's score before anything raises or lowers it.
-func base(q *retrieve.Query, c *retrieve.Candidate, cfg Config) float32 {
+func base(q *retrieve.Query, c *retrieve.Candidate, top float32, cfg Config) float32 {
 	switch {
 	case len(q.Vector) > 0 && q.Picture.InModel(c.Row):
 		return q.Picture.Bundle.Score(c.Row, q.Vector)
 	case len(q.Vector) > 0:
-		return q.TopScore * float32(cfg.ColdDiscount) * Liking(q, c.Row)
+		return top * float32(cfg.ColdDiscount) * Liking(q, c.Row)
 	case len(q.Affinity) > 0:
 		// Something is known, but nothing the release could fold in: what is popular among the genres watched.
 		return c.Score * (.25 + .75*Liking(q, c.Row))

@@ -24,6 +24,12 @@ func at() time.Time { return time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC) }
 // query ranks for profile p: 40 titles of two genres in a release, and new-a and new-b that are too new for it.
 func query(t *testing.T, events ...state.Event) *retrieve.Query {
 	t.Helper()
+	return queryOf(t, nil, events...)
+}
+
+// queryOf is query with a release that change was told of first.
+func queryOf(t *testing.T, change func(*model.Release), events ...state.Event) *retrieve.Query {
+	t.Helper()
 	table := ids.New(1000)
 	store := state.New(state.DefaultConfig(), table, state.FixedClock(at()))
 	for _, e := range events {
@@ -37,7 +43,7 @@ func query(t *testing.T, events ...state.Event) *retrieve.Query {
 			genre, v = "b", []float32{.1, 1, float32(i) / 100}
 		}
 		id := fmt.Sprint(genre, i/2)
-		titles = append(titles, &catalogv1.Title{TitleId: id, Genres: []string{genre}, Availability: []*catalogv1.Window{{}}})
+		titles = append(titles, &catalogv1.Title{TitleId: id, Genres: []string{genre}, Year: int32(1980 + i), Availability: []*catalogv1.Window{{}}})
 		r.TitleIDs, r.Factors = append(r.TitleIDs, id), append(r.Factors, v...)
 		r.Popularity, r.Trending = append(r.Popularity, float32(40-i)), append(r.Trending, 0)
 	}
@@ -51,6 +57,9 @@ func query(t *testing.T, events ...state.Event) *retrieve.Query {
 	if err := catalog.Apply(t.Context(), titles); err != nil {
 		t.Fatal(err)
 	}
+	if change != nil {
+		change(&r)
+	}
 	path, _, err := model.Write(t.Context(), t.TempDir(), r)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +70,11 @@ func query(t *testing.T, events ...state.Event) *retrieve.Query {
 	}
 	t.Cleanup(func() { _ = b.Release() })
 	q := &retrieve.Query{}
-	q.Begin(retrieve.NewPicture(view.Build(1, catalog.All(), b, table), b), view.Audience{MaxAge: -1, Now: at().UnixMicro()}, store.Trending())
+	picture, err := retrieve.NewPicture(view.Build(1, catalog.All(), b, table), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Begin(picture, view.Audience{MaxAge: -1, Now: at().UnixMicro()}, store.Trending())
 	q.LoadProfile(store, "p")
 	if err := q.FoldIn(); err != nil {
 		t.Fatal(err)
@@ -82,7 +95,9 @@ func watched(profile, title string) state.Event {
 
 func ranked(t *testing.T, q *retrieve.Query, cfg Config) []string {
 	t.Helper()
-	Rank(q, cfg)
+	if err := Rank(t.Context(), q, cfg, &Memory{}); err != nil {
+		t.Fatal(err)
+	}
 	var out []string
 	for i, c := range q.Candidates {
 		if i > 0 && c.Score > q.Candidates[i-1].Score {

@@ -17,6 +17,7 @@ import (
 	"marquee/serving/state"
 	"marquee/serving/view"
 	"marquee/training/model"
+	"marquee/training/model/ranking"
 )
 
 // Picture is what requests are answered from: one catalogue revision with one release.
@@ -25,6 +26,8 @@ type Picture struct {
 	// Bundle is nil while there is no release. It has the view's model rows.
 	Bundle *model.Bundle
 	norms  []float32 // by model row
+	// ranking is what the release's ranker is told of its titles; nil where it has none.
+	ranking *ranking.Table
 	// described are the rows of the titles that the release's content describes, by its rows; nil where it has none.
 	described []uint32
 	trend     atomic.Pointer[trend]
@@ -37,7 +40,7 @@ type Picture struct {
 const remembered = 64
 
 // NewPicture joins a view and the release it was built with.
-func NewPicture(v *view.View, b *model.Bundle) *Picture {
+func NewPicture(v *view.View, b *model.Bundle) (*Picture, error) {
 	p := &Picture{
 		View: v, Bundle: b, described: describedRows(v, b),
 		masks: expr.NewRecent[*expr.Filter, ann.Bitmap](remembered), raises: expr.NewRecent[*expr.Boost, []float32](remembered),
@@ -48,9 +51,30 @@ func NewPicture(v *view.View, b *model.Bundle) *Picture {
 			f := b.Factors(uint32(row))
 			p.norms[row] = float32(math.Sqrt(float64(vec.Dot(f, f))))
 		}
+		if ranks, _ := b.Ranks(); ranks {
+			var err error
+			if p.ranking, err = rankingTable(v, b); err != nil {
+				return nil, err
+			}
+		}
 	}
-	return p
+	return p, nil
 }
+
+// rankingTable joins what the release and the catalogue know of the release's titles.
+func rankingTable(v *view.View, b *model.Bundle) (*ranking.Table, error) {
+	t := b.RankingTitles()
+	t.Year, t.Genres, t.GenreCount = make([]int, b.Len()), make([][]uint16, b.Len()), v.GenreCount()
+	for row := range uint32(b.Len()) {
+		if v.Has(row) {
+			t.Year[row], t.Genres[row] = int(v.Title(row).Year), v.Genres(row)
+		}
+	}
+	return ranking.NewTable(t, len(model.RankerSources()))
+}
+
+// Ranking is what the release's ranker is told of its titles, by model row; nil where the release has none.
+func (p *Picture) Ranking() *ranking.Table { return p.ranking }
 
 // Cosine is the similarity of two titles that the release knows, -1 to 1.
 func (p *Picture) Cosine(a, b uint32) float32 {
@@ -124,6 +148,7 @@ const (
 	Genre
 	ContinueWatching
 	Content
+	Near
 	// Sources is how many there are.
 	Sources = iota
 )
@@ -146,6 +171,8 @@ func (s Source) String() string {
 		return "continue_watching"
 	case Content:
 		return "content"
+	case Near:
+		return "knn"
 	}
 	return fmt.Sprintf("source %d", uint8(s))
 }
@@ -196,6 +223,8 @@ type Query struct {
 	Scratch *model.Scratch
 	// TopScore is the mean of the profile's highest scores by the release; 0 without a Vector.
 	TopScore float32
+	// Ranked says that the release's ranker put the candidates in order.
+	Ranked bool
 	// Plan is how the index was searched for the profile.
 	Plan ann.Plan
 
@@ -205,6 +234,7 @@ type Query struct {
 	Refused int
 
 	wish       wish
+	near       nearness
 	vector     []float32
 	found      []ann.Neighbor
 	likeness   []float32 // by row of the release's content
@@ -226,7 +256,8 @@ func (q *Query) Begin(p *Picture, a view.Audience, trending *state.Trend) {
 	q.Past, q.Excluded, q.Known = q.Past[:0], Excluded{}, false
 	q.Affinity, q.Vector, q.Interactions = q.Affinity[:0], q.Vector[:0], q.Interactions[:0]
 	q.Plan, q.TopScore = ann.Plan{}, 0
-	q.wish, q.Refused = wish{}, 0
+	q.wish, q.Refused, q.Ranked = wish{}, 0, false
+	q.near.forget()
 	q.trend = p.trending(trending)
 	q.Reset()
 }

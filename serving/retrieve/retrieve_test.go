@@ -15,9 +15,19 @@ import (
 	"marquee/serving/view"
 	"marquee/training/foldin"
 	"marquee/training/model"
+	"marquee/training/model/modeltest"
 )
 
 const hour = int64(3_600_000_000) // µs
+
+func pictured(t testing.TB, v *view.View, b *model.Bundle) *Picture {
+	t.Helper()
+	p, err := NewPicture(v, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
 
 func at() int64 { return time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC).UnixMicro() }
 
@@ -50,6 +60,7 @@ func newScene(t *testing.T, released bool) *scene {
 			r.Popularity, r.Trending = append(r.Popularity, float32(10-len(titles))), append(r.Trending, float32(len(titles)))
 		}
 	}
+	r.Ranker = modeltest.Ranker(t, len(r.TitleIDs), "als_score")
 	titles = append(titles, title("new-a", "a", at()-hour), title("new-b", "b", at()-2*hour))
 	for i := range titles {
 		titles[i].Revision = int64(i + 1)
@@ -59,7 +70,7 @@ func newScene(t *testing.T, released bool) *scene {
 		t.Fatal(err)
 	}
 	if !released {
-		s.picture = NewPicture(view.Build(1, catalog.All(), nil, s.table), nil)
+		s.picture = pictured(t, view.Build(1, catalog.All(), nil, s.table), nil)
 		return s
 	}
 	path, _, err := model.Write(t.Context(), t.TempDir(), r)
@@ -75,7 +86,7 @@ func newScene(t *testing.T, released bool) *scene {
 			t.Error(err)
 		}
 	})
-	s.picture = NewPicture(view.Build(1, catalog.All(), b, s.table), b)
+	s.picture = pictured(t, view.Build(1, catalog.All(), b, s.table), b)
 	return s
 }
 
@@ -259,7 +270,7 @@ func TestSourcesHaveTheContractsNames(t *testing.T) {
 	for s := range Sources {
 		got = append(got, Source(s).String())
 	}
-	want := []string{"als", "similar", "trending", "popular", "new", "genre", "continue_watching", "content"}
+	want := []string{"als", "similar", "trending", "popular", "new", "genre", "continue_watching", "content", "knn"}
 	if !slices.Equal(got, want) {
 		t.Errorf("sources %q, want %q", got, want)
 	}

@@ -165,7 +165,7 @@ type Recommendation struct {
 	Score float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
 	// Why, for a person: Because you watched Alien.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	// What put it there: als, similar, trending, popular, new, genre, content, continue_watching.
+	// What put it there: als, knn, similar, trending, popular, new, genre, content, continue_watching.
 	Source string `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
 	// Release year; 0 when unknown.
 	Year          int32    `protobuf:"varint,6,opt,name=year,proto3" json:"year,omitempty"`
@@ -465,8 +465,10 @@ type Explanation struct {
 	HistoryLength uint32 `protobuf:"varint,5,opt,name=history_length,json=historyLength,proto3" json:"history_length,omitempty"`
 	// What each source added to the candidates, and how long it took, in milliseconds. Sources that were left out for want of time are
 	// not in it, but among the answer's steps of degradation.
-	Found         map[string]uint32  `protobuf:"bytes,6,rep,name=found,proto3" json:"found,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	SourceMs      map[string]float64 `protobuf:"bytes,7,rep,name=source_ms,json=sourceMs,proto3" json:"source_ms,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	Found    map[string]uint32  `protobuf:"bytes,6,rep,name=found,proto3" json:"found,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	SourceMs map[string]float64 `protobuf:"bytes,7,rep,name=source_ms,json=sourceMs,proto3" json:"source_ms,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	// What put the candidates in order: "ranker", the release's, or "vectors", its titles' and the profile's; empty where neither did.
+	RankedBy      string `protobuf:"bytes,8,opt,name=ranked_by,json=rankedBy,proto3" json:"ranked_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -550,6 +552,13 @@ func (x *Explanation) GetSourceMs() map[string]float64 {
 	return nil
 }
 
+func (x *Explanation) GetRankedBy() string {
+	if x != nil {
+		return x.RankedBy
+	}
+	return ""
+}
+
 type TitleExplanation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TitleId       string                 `protobuf:"bytes,1,opt,name=title_id,json=titleId,proto3" json:"title_id,omitempty"`
@@ -559,12 +568,16 @@ type TitleExplanation struct {
 	// The chance that it stood in its place, given the titles before it: 1 where nothing was drawn by lot.
 	Propensity float64 `protobuf:"fixed64,4,opt,name=propensity,proto3" json:"propensity,omitempty"`
 	// Its score is base x trending x dislike x boost.
-	Base          float64 `protobuf:"fixed64,5,opt,name=base,proto3" json:"base,omitempty"`
-	Trending      float64 `protobuf:"fixed64,6,opt,name=trending,proto3" json:"trending,omitempty"`
-	Dislike       float64 `protobuf:"fixed64,7,opt,name=dislike,proto3" json:"dislike,omitempty"`
-	Boost         float64 `protobuf:"fixed64,8,opt,name=boost,proto3" json:"boost,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Base     float64 `protobuf:"fixed64,5,opt,name=base,proto3" json:"base,omitempty"`
+	Trending float64 `protobuf:"fixed64,6,opt,name=trending,proto3" json:"trending,omitempty"`
+	Dislike  float64 `protobuf:"fixed64,7,opt,name=dislike,proto3" json:"dislike,omitempty"`
+	Boost    float64 `protobuf:"fixed64,8,opt,name=boost,proto3" json:"boost,omitempty"`
+	// By the release's ranker: how likely the title is played if it is offered, and how much of it is watched then, as watch strength
+	// counts, where 1 is a whole watch. 0 without a ranker.
+	PlayProbability float64 `protobuf:"fixed64,9,opt,name=play_probability,json=playProbability,proto3" json:"play_probability,omitempty"`
+	WatchedShare    float64 `protobuf:"fixed64,10,opt,name=watched_share,json=watchedShare,proto3" json:"watched_share,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *TitleExplanation) Reset() {
@@ -649,6 +662,20 @@ func (x *TitleExplanation) GetDislike() float64 {
 func (x *TitleExplanation) GetBoost() float64 {
 	if x != nil {
 		return x.Boost
+	}
+	return 0
+}
+
+func (x *TitleExplanation) GetPlayProbability() float64 {
+	if x != nil {
+		return x.PlayProbability
+	}
+	return 0
+}
+
+func (x *TitleExplanation) GetWatchedShare() float64 {
+	if x != nil {
+		return x.WatchedShare
 	}
 	return 0
 }
@@ -1153,7 +1180,7 @@ const file_serving_v1_serving_proto_rawDesc = "" +
 	"\x04arms\x18\x06 \x03(\v2/.marquee.serving.v1.RecommendResponse.ArmsEntryR\x04arms\x1a7\n" +
 	"\tArmsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa5\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc2\x05\n" +
 	"\vExplanation\x12G\n" +
 	"\bstage_ms\x18\x01 \x03(\v2,.marquee.serving.v1.Explanation.StageMsEntryR\astageMs\x12\x1f\n" +
 	"\vsearch_plan\x18\x02 \x01(\tR\n" +
@@ -1162,7 +1189,8 @@ const file_serving_v1_serving_proto_rawDesc = "" +
 	"\x06titles\x18\x04 \x03(\v2$.marquee.serving.v1.TitleExplanationR\x06titles\x12%\n" +
 	"\x0ehistory_length\x18\x05 \x01(\rR\rhistoryLength\x12@\n" +
 	"\x05found\x18\x06 \x03(\v2*.marquee.serving.v1.Explanation.FoundEntryR\x05found\x12J\n" +
-	"\tsource_ms\x18\a \x03(\v2-.marquee.serving.v1.Explanation.SourceMsEntryR\bsourceMs\x1a:\n" +
+	"\tsource_ms\x18\a \x03(\v2-.marquee.serving.v1.Explanation.SourceMsEntryR\bsourceMs\x12\x1b\n" +
+	"\tranked_by\x18\b \x01(\tR\brankedBy\x1a:\n" +
 	"\fStageMsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\x1a;\n" +
@@ -1175,7 +1203,7 @@ const file_serving_v1_serving_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a;\n" +
 	"\rSourceMsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\x8d\x02\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xdd\x02\n" +
 	"\x10TitleExplanation\x12\x19\n" +
 	"\btitle_id\x18\x01 \x01(\tR\atitleId\x12F\n" +
 	"\rcontributions\x18\x02 \x03(\v2 .marquee.serving.v1.ContributionR\rcontributions\x12\x16\n" +
@@ -1186,7 +1214,10 @@ const file_serving_v1_serving_proto_rawDesc = "" +
 	"\x04base\x18\x05 \x01(\x01R\x04base\x12\x1a\n" +
 	"\btrending\x18\x06 \x01(\x01R\btrending\x12\x18\n" +
 	"\adislike\x18\a \x01(\x01R\adislike\x12\x14\n" +
-	"\x05boost\x18\b \x01(\x01R\x05boost\"S\n" +
+	"\x05boost\x18\b \x01(\x01R\x05boost\x12)\n" +
+	"\x10play_probability\x18\t \x01(\x01R\x0fplayProbability\x12#\n" +
+	"\rwatched_share\x18\n" +
+	" \x01(\x01R\fwatchedShare\"S\n" +
 	"\fContribution\x12\x19\n" +
 	"\btitle_id\x18\x01 \x01(\tR\atitleId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +

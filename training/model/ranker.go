@@ -120,6 +120,15 @@ func (b *Bundle) Near(row uint32) ([]uint32, []float32) {
 	return rows, similarity
 }
 
+// RankingTitles are the release's titles as its ranker was told of them, without what the catalogue knows of them: their years and
+// genres. The slices end with the reference.
+func (b *Bundle) RankingTitles() ranking.Titles {
+	return ranking.Titles{
+		Popularity: b.popularity, Decayed: b.trending, Profiles: b.manifest.Profiles, FirstAt: b.FirstAt(),
+		Factors: b.factors.Data, Dim: b.manifest.Dim,
+	}
+}
+
 // FirstAt is when anybody first met the titles, by row: microseconds since the Unix epoch, 0 for nobody. Nil without a ranker.
 func (b *Bundle) FirstAt() []int64 {
 	if b.ranker == nil {
