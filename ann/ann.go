@@ -91,7 +91,7 @@ type SearchOptions struct {
 	// Filter, if not nil, holds the ids that may be returned. A filter without a single id finds nothing.
 	Filter Bitmap
 	// EF is how many candidates a walk through the graph keeps: more finds more and takes longer. It also stops once the k
-	// nearest have stood for a while. Below k it counts as k; 0 means DefaultEF.
+	// nearest have stood for a while. Below k it counts as k; 0 means what the index was built or calibrated with, Info.EF.
 	EF int
 	// Rerank is how many candidates found in int8 are compared again in float32. Below k it counts as k; 0 means the
 	// larger of 40 and 4*k, but not more than EF where that is given.
@@ -106,7 +106,7 @@ type SearchOptions struct {
 	eligible int // how many ids the filter holds, where that is known
 }
 
-// DefaultEF is the number of candidates a walk keeps unless told otherwise: recall@10 is .98 or more on the data of 64
+// DefaultEF is the number of candidates a walk keeps unless index or search say otherwise: recall@10 is .98 or more on the data of 64
 // dimensions this package is measured with.
 const DefaultEF = 128
 
@@ -184,6 +184,8 @@ type Info struct {
 	// M, EFConstruction and Seed are those the graph was built with, Layers how many it has; 0 without a graph.
 	M, EFConstruction, Layers int
 	Seed                      uint64
+	// EF is how many candidates a walk keeps in a search that does not say; 0 without a graph.
+	EF int
 	// Bytes is the size of the index in memory, and but for a header on disk.
 	Bytes int64
 }

@@ -279,7 +279,7 @@ func TestAutoKind(t *testing.T) {
 func TestInfo(t *testing.T) {
 	ix := build(t, newMixture(33, 6, 5, 0.5).draw(100), 6, Options{Metric: L2, Kind: HNSW, Int8: true, M: 8, Seed: 4})
 	info := ix.Info()
-	want := Info{Kind: HNSW, Len: 100, Dim: 6, Metric: L2, Int8: true, M: 8, EFConstruction: 200, Layers: info.Layers, Seed: 4, Bytes: info.Bytes}
+	want := Info{Kind: HNSW, Len: 100, Dim: 6, Metric: L2, Int8: true, M: 8, EFConstruction: 200, Layers: info.Layers, Seed: 4, EF: DefaultEF, Bytes: info.Bytes}
 	if info != want || info.Layers < 1 || info.Bytes < 100*(8*4+32+16*4) {
 		t.Errorf("info %+v", info)
 	}

@@ -27,6 +27,9 @@ type Options struct {
 	// EFConstruction is how many candidates for its neighbours a vector is given when it is added: M to 4096, 0 means
 	// 200.
 	EFConstruction int
+	// EF is how many candidates a walk keeps in a search that does not say; 0 means DefaultEF, MaxEF is the most. Calibrate
+	// finds one by measurement.
+	EF int
 	// Seed decides which vectors the upper layers hold. With one thread, the same vectors, options and seed give the same
 	// graph.
 	Seed uint64
@@ -68,6 +71,8 @@ func (o Options) validate() error {
 		return fmt.Errorf("ann: M must be between 4 and 64, is %d", o.M)
 	case o.EFConstruction < o.M || o.EFConstruction > 4096:
 		return fmt.Errorf("ann: EFConstruction must be between M (%d) and 4096, is %d", o.M, o.EFConstruction)
+	case o.EF < 0 || o.EF > MaxEF:
+		return fmt.Errorf("ann: EF must be between 0 and %d, is %d", MaxEF, o.EF)
 	case o.Threads < 0:
 		return fmt.Errorf("ann: Threads must not be negative, is %d", o.Threads)
 	}
@@ -99,7 +104,7 @@ func Build(ctx context.Context, vectors []float32, dim int, opts Options) (Index
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	ix := &index{store: newStore(vectors, dim, opts.Metric)}
+	ix := &index{store: newStore(vectors, dim, opts.Metric), ef: opts.EF}
 	if opts.Kind == HNSW {
 		if err := ix.addGraph(ctx, opts); err != nil {
 			return nil, err

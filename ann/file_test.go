@@ -183,6 +183,7 @@ func TestHeadersThatContradictThemselves(t *testing.T) {
 		"no m":            func(h []byte) { le.PutUint32(h[40:], 0) },
 		"layers":          func(h []byte) { le.PutUint32(h[48:], 1<<30) },
 		"no layers":       func(h []byte) { le.PutUint32(h[48:], 0) },
+		"ef":              func(h []byte) { le.PutUint32(h[76:], MaxEF+1) },
 		"entry":           func(h []byte) { le.PutUint32(h[52:], 40) },
 		"scale":           func(h []byte) { le.PutUint32(h[64:], 0x7fc00000) },
 		"no scale":        func(h []byte) { le.PutUint32(h[64:], 0) },

@@ -17,6 +17,7 @@ import (
 //
 //	header  0 magic   8 version u32   12 sections u32   16 kind u8   17 metric u8   20 dim u32   24 n u64   32 file size u64
 //	       40 m u32  44 efConstruction u32  48 layers u32  52 entry u32  56 seed u64  64 code scale f32 (0: no int8)  68 head u32  72 nodes u32
+//	       76 ef of a search that does not say u32 (0: DefaultEF)
 //	      120 CRC-32C of the table u32  124 CRC-32C of the header up to here u32
 //	table  for each section: tag u32, CRC-32C u32, offset u64, length u64
 const (
@@ -152,6 +153,7 @@ func (ix *index) header(tableCRC uint32, size int) []byte {
 		le.PutUint64(h[56:], ix.seed)
 		le.PutUint32(h[68:], uint32(g.head))
 		le.PutUint32(h[72:], uint32(g.nodes))
+		le.PutUint32(h[76:], uint32(ix.ef))
 	}
 	le.PutUint32(h[64:], math.Float32bits(ix.codeScale))
 	le.PutUint32(h[120:], tableCRC)
@@ -242,6 +244,9 @@ func assemble(h []byte, sec [numSections][]byte) (*index, error) {
 		if g.m < 4 || g.m > 64 || g.layers > math.MaxUint8+1 || g.nodes > st.n || g.head > g.nodes || g.head%64 != 0 ||
 			n > 0 && (int(g.entry) >= g.nodes || g.layers < 1) {
 			return nil, corrupt("graph of %d nodes with m %d, %d layers, entry %d, head %d", g.nodes, g.m, g.layers, g.entry, g.head)
+		}
+		if ix.ef = int(le.Uint32(h[76:])); ix.ef > MaxEF {
+			return nil, corrupt("ef %d, at most %d", ix.ef, MaxEF)
 		}
 		ix.graph = g
 		want[secIDs], want[secRowOf], want[secUpperAt], want[secBase] = st.n*4, st.n*4, g.nodes*4, g.nodes*2*g.m*4

@@ -11,6 +11,7 @@ type index struct {
 	graph          *graph // nil for an exact index
 	efConstruction int
 	seed           uint64
+	ef             int // candidates a walk keeps unless told otherwise; 0 means DefaultEF
 }
 
 func (ix *index) Len() int       { return ix.n }
@@ -22,9 +23,24 @@ func (ix *index) Info() Info {
 	info.Bytes = sizeOf(ix.rows) + sizeOf(ix.codes) + sizeOf(ix.center) + sizeOf(ix.codeNorms) + sizeOf(ix.ids) + sizeOf(ix.rowOf)
 	if g := ix.graph; g != nil {
 		info.Kind, info.M, info.EFConstruction, info.Layers, info.Seed = HNSW, g.m, ix.efConstruction, g.layers, ix.seed
+		info.EF = ix.defaultEF()
 		info.Bytes += sizeOf(g.base) + sizeOf(g.upper) + sizeOf(g.upperAt) + sizeOf(g.copies)
 	}
 	return info
+}
+
+func (ix *index) defaultEF() int {
+	if ix.ef == 0 {
+		return DefaultEF
+	}
+	return ix.ef
+}
+
+// withEF is the index with another number of candidates for searches that give none.
+func (ix *index) withEF(ef int) Index {
+	other := *ix
+	other.ef = ef
+	return &other
 }
 
 func sizeOf[T any](s []T) int64 {

@@ -167,7 +167,11 @@ func (l *Live) Compact(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ann: compact: %w", err)
 	}
-	base, err := l.build(ctx, vectors, l.dim, l.opts)
+	opts := l.opts
+	if opts.EF == 0 {
+		opts.EF = old.base.Info().EF // what it was calibrated to
+	}
+	base, err := l.build(ctx, vectors, l.dim, opts)
 	if err != nil {
 		return fmt.Errorf("ann: compact: %w", err)
 	}

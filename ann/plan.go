@@ -108,7 +108,7 @@ func (ix *index) Plan(k int, opts SearchOptions) (Plan, error) {
 func (ix *index) chooseStrategy(plan *Plan, k int, opts SearchOptions) {
 	ef := opts.EF
 	if ef == 0 {
-		ef = DefaultEF
+		ef = ix.defaultEF()
 	}
 	ef = min(max(ef, k, plan.Rerank), ix.n)
 	filtered := plan.Eligible < ix.n

@@ -28,6 +28,7 @@ type annInfo struct {
 	M              int     `json:"m,omitempty"`
 	EFConstruction int     `json:"ef_construction,omitempty"`
 	Layers         int     `json:"layers,omitempty"`
+	EF             int     `json:"ef,omitempty"`
 	Bytes          int64   `json:"bytes"`
 	OpenMillis     float64 `json:"open_ms"`
 	Plan           string  `json:"plan,omitempty"`
@@ -50,7 +51,7 @@ func (a annInfoCommand) Run(c *console) (err error) {
 	i := f.Info()
 	out := annInfo{
 		File: a.File, Kind: i.Kind.String(), Vectors: i.Len, Dim: i.Dim, Metric: i.Metric.String(), Int8: i.Int8,
-		M: i.M, EFConstruction: i.EFConstruction, Layers: i.Layers, Bytes: i.Bytes, OpenMillis: float64(took.Microseconds()) / 1000,
+		M: i.M, EFConstruction: i.EFConstruction, Layers: i.Layers, EF: i.EF, Bytes: i.Bytes, OpenMillis: float64(took.Microseconds()) / 1000,
 	}
 	plan, err := f.Plan(10, ann.SearchOptions{})
 	if err != nil {
@@ -65,7 +66,7 @@ func (a annInfoCommand) Run(c *console) (err error) {
 		fmt.Fprint(c.stdout, ", with int8 codes")
 	}
 	if i.Kind == ann.HNSW {
-		fmt.Fprintf(c.stdout, ", M %d, efConstruction %d, %d layers", out.M, out.EFConstruction, out.Layers)
+		fmt.Fprintf(c.stdout, ", M %d, efConstruction %d, %d layers, walks of %d candidates", out.M, out.EFConstruction, out.Layers, out.EF)
 	}
 	fmt.Fprintf(c.stdout, "; %d bytes, opened in %.1f ms\na search for ten: %s\n", out.Bytes, out.OpenMillis, out.Plan)
 	return nil

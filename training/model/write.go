@@ -41,8 +41,9 @@ type Release struct {
 	Index ann.Options
 	// BuildIndex makes them; nil means ann.Build.
 	BuildIndex ann.Builder
-	// Probes are vectors of profiles, Dim values each. Write searches both indexes with them and refuses to write a bundle of
-	// which one finds fewer than ann.RecallGate of the ten nearest titles (ann.ErrRecall). What they find is in the manifest.
+	// Probes are vectors of profiles, Dim values each. Write searches both indexes with them, lets their walks keep as many
+	// candidates as it takes (ann.Calibrate), and refuses to write a bundle of which one finds fewer than ann.RecallGate of
+	// the ten nearest titles whatever it keeps (ann.ErrRecall). What they find is in the manifest.
 	// Without probes nothing is measured.
 	Probes []float32
 }
@@ -217,8 +218,8 @@ func (r *Release) writeIndex(ctx context.Context, w io.Writer, metric ann.Metric
 		return err
 	}
 	if len(r.Probes) > 0 {
-		recall, err := ann.CheckRecall(ctx, index, r.Probes)
-		if err != nil {
+		var recall float64
+		if index, recall, err = ann.Calibrate(ctx, index, r.Probes); err != nil {
 			return err
 		}
 		if r.Manifest.Recall == nil {
