@@ -9,7 +9,6 @@ import (
 
 	"marquee/eval/benchmark"
 	"marquee/eval/tune"
-	"marquee/training/als"
 )
 
 // searchedModels can be measured with the preset auto.
@@ -42,9 +41,9 @@ func (b evalBenchmarkCommand) searched(c *console, data *benchmark.Benchmark) (b
 	best := trials[0]
 	m := benchmark.Model{Name: b.Model, Fit: fitterOf(b.Model, best.Params, gibibytes(b.Memory))}
 	if b.Model == "als" {
-		cfg := alsParams(als.DefaultConfig(), best.Params)
-		cfg.Dim, cfg.Epochs = int(best.Params["dim"]), best.Round
-		m.Seeded, m.Fit = true, fitALS(cfg)
+		p := alsParams(best.Params)
+		p.Dim, p.Epochs = int(best.Params["dim"]), best.Round
+		m.Seeded, m.Fit = true, fitALS(p)
 		best.Params["epochs"] = float64(best.Round)
 	}
 	return m, best.Params, nil

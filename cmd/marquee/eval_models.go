@@ -49,9 +49,9 @@ func benchmarkModel(name, preset string, limits modelLimits) (benchmark.Model, e
 			fits[p] = fitEASE(ease.Config{L2: l2, MemoryLimit: limits.memory})
 		}
 	case "als":
-		m.Seeded, fits["default"] = true, fitALS(als.DefaultConfig())
-		for p, cfg := range als.Presets() {
-			fits[p] = fitALS(cfg)
+		m.Seeded, fits["default"] = true, fitALS(als.Preset{Config: als.DefaultConfig()})
+		for p, chosen := range als.Presets() {
+			fits[p] = fitALS(chosen)
 		}
 	case "twotower":
 		m.Seeded, fits["default"] = true, fitTwoTower(twotower.DefaultConfig(), limits.checkpoints)
@@ -137,22 +137,38 @@ func fitEASE(cfg ease.Config) fitter {
 	}
 }
 
-func fitALS(cfg als.Config) fitter {
+func fitALS(p als.Preset) fitter {
 	return func(ctx context.Context, b *benchmark.Benchmark, seed uint64) (judge.Scorer, error) {
-		cfg := cfg
+		cfg := p.Config
 		cfg.Seed, cfg.TrackLoss = seed, false
-		m, err := als.Train(ctx, b.Fit, cfg, als.Options{})
+		fit, err := recent(p.Recency, b, b.Fit)
+		if err != nil {
+			return nil, err
+		}
+		m, err := als.Train(ctx, fit, cfg, als.Options{})
 		if err != nil {
 			return nil, err
 		}
 		users := m.Users
 		if b.Holdout.Train != b.Fit {
-			if users, err = foldAll(m, b.Holdout.Train); err != nil {
+			known, err := recent(p.Recency, b, b.Holdout.Train)
+			if err != nil {
+				return nil, err
+			}
+			if users, err = foldAll(m, known); err != nil {
 				return nil, err
 			}
 		}
 		return judge.Factors{Dim: m.Dim, Users: users, Titles: m.Items}, nil
 	}
+}
+
+// recent weighs histories by recency where the split has an order; where it has none, every title counts alike.
+func recent(r als.Recency, b *benchmark.Benchmark, m *sparse.CSR) (*sparse.CSR, error) {
+	if b.Sequences == nil {
+		return m, nil
+	}
+	return r.Weigh(m, b.Sequences)
 }
 
 // foldAll folds every row of histories in: what is known of a user when judged may be more than what trained.

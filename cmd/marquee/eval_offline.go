@@ -10,6 +10,7 @@ import (
 	"marquee/eval/benchmark"
 	"marquee/eval/metric"
 	"marquee/eval/metric/judge"
+	"marquee/training/als"
 	"marquee/training/dataset"
 	"marquee/training/ease"
 	"marquee/training/knn"
@@ -150,7 +151,7 @@ func (o evalOfflineCommand) models(e *engines) ([]offlineModel, error) {
 		{"knn", plain(benchmark.Model{Fit: fitNeighbours(knn.DefaultConfig())})},
 		{"userknn", plain(benchmark.Model{Fit: fitUsers(knn.DefaultUserConfig())})},
 		{"ease", plain(benchmark.Model{Fit: fitEASE(ease.DefaultConfig())})},
-		{"als", plain(benchmark.Model{Fit: fitALS(e.settings.Training.ALS)})},
+		{"als", plain(benchmark.Model{Fit: fitALS(als.Preset{Config: e.settings.Training.ALS})})},
 	}
 	known = append(known, offlineModel{"hybrid", hybrid{e, known}.fit})
 	var out []offlineModel

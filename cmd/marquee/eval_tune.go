@@ -36,11 +36,11 @@ type evalTuneCommand struct {
 
 // Run searches hyper-parameters on a validation cut from the split's train side. The test side is not looked at.
 func (t evalTuneCommand) Run(c *console) error {
-	first, err := pointsToTry(spaceOf(t.Model), t.Try)
+	data, err := benchmark.Load(t.Format, t.Data)
 	if err != nil {
 		return err
 	}
-	data, err := benchmark.Load(t.Format, t.Data)
+	first, err := pointsToTry(spaceOf(t.Model, data), t.Try)
 	if err != nil {
 		return err
 	}
@@ -115,11 +115,11 @@ func (t evalTuneCommand) search(c *console, data *benchmark.Benchmark, o tune.Op
 	}
 	switch {
 	case t.Model == "als" && t.Dim == 0:
-		return tune.Climb(c.ctx, alsSpace(), dimensions(v), tuneALS(v, 0), o)
+		return tune.Climb(c.ctx, alsSpace(v), dimensions(v), tuneALS(v, 0), o)
 	case t.Model == "als":
-		return tune.Search(c.ctx, alsSpace(), tuneALS(v, t.Dim), o)
+		return tune.Search(c.ctx, alsSpace(v), tuneALS(v, t.Dim), o)
 	}
-	return tune.Search(c.ctx, spaceOf(t.Model), tuneOnce(v, func(p tune.Params) fitter {
+	return tune.Search(c.ctx, spaceOf(t.Model, v), tuneOnce(v, func(p tune.Params) fitter {
 		return fitterOf(t.Model, p, gibibytes(t.Memory))
 	}), o)
 }
@@ -166,27 +166,36 @@ func fitterOf(model string, p tune.Params, memory int64) fitter {
 }
 
 // spaceOf is what is searched of a model.
-func spaceOf(model string) tune.Space {
+func spaceOf(model string, b *benchmark.Benchmark) tune.Space {
 	switch model {
 	case "ease":
 		return tune.Space{{Name: "l2", Low: 1, High: 5000, Log: true}}
 	case "als":
-		return alsSpace()
+		return alsSpace(b)
 	}
 	return knnSpace()
 }
 
-// alsSpace covers catalogues of a thousand titles to a million: the weight of what was not watched falls with their number.
-func alsSpace() tune.Space {
-	return tune.Space{{Name: "unobserved_weight", Low: 1e-4, High: 1, Log: true}, {Name: "regularization", Low: 1e-6, High: 0.3, Log: true}}
+// alsSpace covers catalogues of a thousand titles to a million: the weight of what was not watched falls with their number. Where there is
+// an order, it is also searched how fast a title's weight falls with those watched since.
+func alsSpace(b *benchmark.Benchmark) tune.Space {
+	s := tune.Space{{Name: "unobserved_weight", Low: 1e-4, High: 1, Log: true}, {Name: "regularization", Low: 1e-6, High: 0.3, Log: true}}
+	if b.Sequences != nil {
+		s = append(s, tune.Range{Name: "half_life", Low: 2, High: 1000, Log: true})
+	}
+	return s
 }
 
+// recencyFloor is what the oldest titles keep of their weight in a search: nearly nothing, so that the half-life alone decides.
+const recencyFloor = 0.05
+
 // alsParams sets what alsSpace searches.
-func alsParams(cfg als.Config, p tune.Params) als.Config {
-	cfg.UnobservedWeight, cfg.Regularization, cfg.TrackLoss = p["unobserved_weight"], p["regularization"], false
+func alsParams(p tune.Params) als.Preset {
+	out := als.Preset{Config: als.DefaultConfig(), Recency: als.Recency{HalfLife: p["half_life"], Floor: recencyFloor}}
+	out.UnobservedWeight, out.Regularization, out.TrackLoss = p["unobserved_weight"], p["regularization"], false
 	// The exact solver needs the fewest epochs, and sparse rows cost it little at any dimension.
-	cfg.Solver = als.SolverCholesky
-	return cfg
+	out.Solver = als.SolverCholesky
+	return out
 }
 
 // tuneRounds is how many epochs a trial may take; the search stops most of them long before.
@@ -195,9 +204,13 @@ const tuneRounds = 24
 // tuneALS tries factors of the dimension, or where that is 0 of the parameter dim.
 func tuneALS(v *benchmark.Benchmark, dim int) tune.Objective {
 	return func(ctx context.Context, p tune.Params, report tune.Report) error {
-		cfg := alsParams(als.DefaultConfig(), p)
-		cfg.Dim, cfg.Epochs = cmp.Or(dim, int(p["dim"])), tuneRounds
-		_, err := als.Train(ctx, v.Fit, cfg, als.Options{Check: func(epoch int, model func() (*als.Model, error)) (bool, error) {
+		chosen := alsParams(p)
+		chosen.Dim, chosen.Epochs = cmp.Or(dim, int(p["dim"])), tuneRounds
+		fit, err := recent(chosen.Recency, v, v.Fit)
+		if err != nil {
+			return err
+		}
+		_, err = als.Train(ctx, fit, chosen.Config, als.Options{Check: func(epoch int, model func() (*als.Model, error)) (bool, error) {
 			if epoch%2 == 1 {
 				return true, nil
 			}

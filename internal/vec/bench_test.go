@@ -58,7 +58,7 @@ func BenchmarkAxpy(b *testing.B) {
 // BenchmarkGemv reports the time of a whole product; ns/row is the figure to compare.
 func BenchmarkGemv(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
-	for _, s := range []struct{ rows, cols int }{{64, 64}, {1000, 64}, {100_000, 64}, {1000, 100}, {1000, 128}} {
+	for _, s := range []struct{ rows, cols int }{{64, 64}, {1000, 64}, {100_000, 64}, {1000, 100}, {1000, 128}, {100_000, 128}} {
 		m, x, dst := randomFloats(r, s.rows*s.cols, 0), randomFloats(r, s.cols, 0), make([]float32, s.rows)
 		perRow := func(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(s.rows), "ns/row")

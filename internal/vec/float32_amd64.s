@@ -50,9 +50,20 @@ GLOBL tailMask<>(SB), RODATA|NOPTR, $64
 	VSUBPS       Y10, Y8, Y10          \
 	VFNMADD231PS Y10, Y10, acc
 
+// AHEAD asks for what is worked on two groups of four rows later, a fourth of a group's bytes for each fourth of its columns: rows that come
+// one after the other are four short streams at once to the processor, which it does not foresee by itself.
+#define AHEAD \
+	LEAQ       (BX)(R13*4), R14      \
+	PREFETCHT0 (R14)(DX*4)           \
+	PREFETCHT0 64(R14)(DX*4)         \
+	PREFETCHT0 128(R14)(DX*4)        \
+	PREFETCHT0 192(R14)(DX*4)
+
+#define NOT_AHEAD
+
 // FOUR_ROWS leaves in X0 the four results of the vector at AX with the rows at R8..R11. R13 is the row's length in
 // bytes, R12 the part of it that is whole steps of 64.
-#define FOUR_ROWS(STEP, TAIL) \
+#define FOUR_ROWS(STEP, TAIL, FETCH) \
 	VXORPS      Y0, Y0, Y0            \
 	VXORPS      Y1, Y1, Y1            \
 	VXORPS      Y2, Y2, Y2            \
@@ -67,6 +78,7 @@ GLOBL tailMask<>(SB), RODATA|NOPTR, $64
 wide:                                 \
 	VMOVUPS     (AX)(DX*1), Y8        \
 	VMOVUPS     32(AX)(DX*1), Y9      \
+	FETCH                             \
 	STEP(0, Y8, Y0, Y1, Y2, Y3)       \
 	STEP(32, Y9, Y4, Y5, Y6, Y7)      \
 	ADDQ        $64, DX               \
@@ -109,7 +121,7 @@ two:                          \
 	VEXTRACTPS $2, X0, 8(DI)
 
 // SCAN is the body of a function (x, m *float32, cols, rows int, dst *float32).
-#define SCAN(STEP, TAIL) \
+#define SCAN(STEP, TAIL, FETCH) \
 	MOVQ cols+16(FP), R13             \
 	TAIL_MASK(R13)                    \
 	MOVQ x+0(FP), AX                  \
@@ -139,7 +151,7 @@ part:                                 \
 	JEQ  rows4                        \
 	LEAQ (R9)(R13*1), R10             \
 rows4:                                \
-	FOUR_ROWS(STEP, TAIL)             \
+	FOUR_ROWS(STEP, TAIL, FETCH)      \
 	CMPQ CX, $4                       \
 	JLT  storepart                    \
 	VMOVUPS X0, (DI)                  \
@@ -233,7 +245,7 @@ check:                                \
 	ADDQ BX, R9                       \
 	ADDQ BX, R10                      \
 	ADDQ BX, R11                      \
-	FOUR_ROWS(STEP, TAIL)             \
+	FOUR_ROWS(STEP, TAIL, NOT_AHEAD)  \
 	CMPQ CX, $4                       \
 	JLT  storepart                    \
 	VMOVUPS X0, (DI)                  \
@@ -281,11 +293,19 @@ none:                          \
 
 // func gemvAVX2(x, m *float32, cols, rows int, dst *float32)
 TEXT ·gemvAVX2(SB), NOSPLIT, $0-40
-	SCAN(STEP_DOT, TAIL_DOT)
+	SCAN(STEP_DOT, TAIL_DOT, NOT_AHEAD)
+
+// func gemvFarAVX2(x, m *float32, cols, rows int, dst *float32)
+TEXT ·gemvFarAVX2(SB), NOSPLIT, $0-40
+	SCAN(STEP_DOT, TAIL_DOT, AHEAD)
 
 // func negL2RowsAVX2(x, m *float32, cols, rows int, dst *float32)
 TEXT ·negL2RowsAVX2(SB), NOSPLIT, $0-40
-	SCAN(STEP_L2, TAIL_L2)
+	SCAN(STEP_L2, TAIL_L2, NOT_AHEAD)
+
+// func negL2RowsFarAVX2(x, m *float32, cols, rows int, dst *float32)
+TEXT ·negL2RowsFarAVX2(SB), NOSPLIT, $0-40
+	SCAN(STEP_L2, TAIL_L2, AHEAD)
 
 // func gatherDotAVX2(x, m *float32, rows, cols int, ids *uint32, n int, dst *float32) (left int)
 TEXT ·gatherDotAVX2(SB), NOSPLIT, $0-64
@@ -297,18 +317,17 @@ TEXT ·gatherNegL2AVX2(SB), NOSPLIT, $0-64
 
 // func dotAVX2(a, b *float32, n int) float32
 TEXT ·dotAVX2(SB), NOSPLIT, $0-28
-	MOVQ n+16(FP), CX
-	TAIL_MASK(CX)
 	MOVQ a+0(FP), SI
 	MOVQ b+8(FP), DI
+	MOVQ n+16(FP), CX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
+	SUBQ   $32, CX
+	JLT    narrow
 
 wide:
-	CMPQ        CX, $32
-	JLT         eight
 	VMOVUPS     (SI), Y4
 	VMOVUPS     32(SI), Y5
 	VMOVUPS     64(SI), Y6
@@ -320,7 +339,11 @@ wide:
 	ADDQ        $128, SI
 	ADDQ        $128, DI
 	SUBQ        $32, CX
-	JMP         wide
+	JGE         wide
+
+narrow:
+	ADDQ $32, CX
+	JZ   reduce
 
 eight:
 	CMPQ        CX, $8
@@ -330,11 +353,11 @@ eight:
 	ADDQ        $32, SI
 	ADDQ        $32, DI
 	SUBQ        $8, CX
-	JMP         eight
+	JNZ         eight
+	JMP         reduce
 
 last:
-	TESTQ       CX, CX
-	JZ          reduce
+	TAIL_MASK(CX)
 	VMASKMOVPS  (SI), Y13, Y4
 	VMASKMOVPS  (DI), Y13, Y5
 	VFMADD231PS Y5, Y4, Y1
@@ -353,15 +376,14 @@ reduce:
 
 // func axpyAVX2(alpha float32, x, y *float32, n int)
 TEXT ·axpyAVX2(SB), NOSPLIT, $0-32
-	MOVQ         n+24(FP), CX
-	TAIL_MASK(CX)
 	VBROADCASTSS alpha+0(FP), Y0
 	MOVQ         x+8(FP), SI
 	MOVQ         y+16(FP), DI
+	MOVQ         n+24(FP), CX
+	SUBQ         $32, CX
+	JLT          narrow
 
 wide:
-	CMPQ        CX, $32
-	JLT         eight
 	VMOVUPS     (DI), Y4
 	VMOVUPS     32(DI), Y5
 	VMOVUPS     64(DI), Y6
@@ -377,7 +399,11 @@ wide:
 	ADDQ        $128, SI
 	ADDQ        $128, DI
 	SUBQ        $32, CX
-	JMP         wide
+	JGE         wide
+
+narrow:
+	ADDQ $32, CX
+	JZ   done
 
 eight:
 	CMPQ        CX, $8
@@ -388,11 +414,11 @@ eight:
 	ADDQ        $32, SI
 	ADDQ        $32, DI
 	SUBQ        $8, CX
-	JMP         eight
+	JNZ         eight
+	JMP         done
 
 last:
-	TESTQ       CX, CX
-	JZ          done
+	TAIL_MASK(CX)
 	VMASKMOVPS  (SI), Y13, Y5
 	VMASKMOVPS  (DI), Y13, Y4
 	VFMADD231PS Y5, Y0, Y4

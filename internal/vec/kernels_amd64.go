@@ -24,6 +24,10 @@ const (
 	minInt8  = 32
 )
 
+// far reports whether to scan a matrix with requests ahead: it is larger than the second-level cache, and its rows so long that the processor
+// takes them for streams of their own. By BenchmarkGemv that is twice as fast out of memory, and no slower out of the third-level cache.
+func far(cells, cols int) bool { return cells > 1<<18 && cols >= 96 }
+
 func dot(a, b []float32) float32 {
 	if len(a) < minFloat || !Accelerated() {
 		return dotGeneric(a, b)
@@ -47,6 +51,10 @@ func gemv(dst, m, x []float32) {
 		gemvGeneric(dst, m, x)
 		return
 	}
+	if far(len(m), len(x)) {
+		gemvFarAVX2(&x[0], &m[0], len(x), len(dst), &dst[0])
+		return
+	}
 	gemvAVX2(&x[0], &m[0], len(x), len(dst), &dst[0])
 }
 
@@ -56,6 +64,10 @@ func negL2Rows(dst, m, x []float32) {
 	}
 	if !Accelerated() {
 		negL2RowsGeneric(dst, m, x)
+		return
+	}
+	if far(len(m), len(x)) {
+		negL2RowsFarAVX2(&x[0], &m[0], len(x), len(dst), &dst[0])
 		return
 	}
 	negL2RowsAVX2(&x[0], &m[0], len(x), len(dst), &dst[0])
@@ -184,7 +196,13 @@ func axpyAVX2(alpha float32, x, y *float32, n int)
 func gemvAVX2(x, m *float32, cols, rows int, dst *float32)
 
 //go:noescape
+func gemvFarAVX2(x, m *float32, cols, rows int, dst *float32)
+
+//go:noescape
 func negL2RowsAVX2(x, m *float32, cols, rows int, dst *float32)
+
+//go:noescape
+func negL2RowsFarAVX2(x, m *float32, cols, rows int, dst *float32)
 
 //go:noescape
 func gatherDotAVX2(x, m *float32, rows, cols int, ids *uint32, n int, dst *float32) (left int)

@@ -5,6 +5,7 @@ package vec
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -82,4 +83,26 @@ func TestPrefetchRows(t *testing.T) {
 	}
 	PrefetchRows[float32](nil, 8, ids)
 	PrefetchRows(make([]float32, 8), 8, nil)
+}
+
+// TestFarAgainstNear compares the kernels that ask ahead, which a matrix beyond the second-level cache takes, with those that do not: to the bit.
+func TestFarAgainstNear(t *testing.T) {
+	if !Accelerated() {
+		t.Skip("LEFT OUT: this processor has no AVX2")
+	}
+	type scan func(x, m *float32, cols, rows int, dst *float32)
+	r := rand.New(rand.NewPCG(13, 1))
+	for cols := 1; cols < 300; cols += 1 + cols/7 {
+		for _, rows := range []int{1, 2, 3, 4, 5, 11, 40} {
+			m, x := randomRows(r, rows, cols), randomRows(r, 1, cols)
+			for name, f := range map[string][2]scan{"dot": {gemvAVX2, gemvFarAVX2}, "L2": {negL2RowsAVX2, negL2RowsFarAVX2}} {
+				near, far := make([]float32, rows), make([]float32, rows)
+				f[0](&x[0], &m[0], cols, rows, &near[0])
+				f[1](&x[0], &m[0], cols, rows, &far[0])
+				if !slices.Equal(near, far) {
+					t.Fatalf("%s, %d x %d: %v and %v", name, rows, cols, near, far)
+				}
+			}
+		}
+	}
 }
