@@ -50,20 +50,9 @@ GLOBL tailMask<>(SB), RODATA|NOPTR, $64
 	VSUBPS       Y10, Y8, Y10          \
 	VFNMADD231PS Y10, Y10, acc
 
-// AHEAD asks for what is worked on two groups of four rows later, a fourth of a group's bytes for each fourth of its columns: rows that come
-// one after the other are four short streams at once to the processor, which it does not foresee by itself.
-#define AHEAD \
-	LEAQ       (BX)(R13*4), R14      \
-	PREFETCHT0 (R14)(DX*4)           \
-	PREFETCHT0 64(R14)(DX*4)         \
-	PREFETCHT0 128(R14)(DX*4)        \
-	PREFETCHT0 192(R14)(DX*4)
-
-#define NOT_AHEAD
-
 // FOUR_ROWS leaves in X0 the four results of the vector at AX with the rows at R8..R11. R13 is the row's length in
 // bytes, R12 the part of it that is whole steps of 64.
-#define FOUR_ROWS(STEP, TAIL, FETCH) \
+#define FOUR_ROWS(STEP, TAIL) \
 	VXORPS      Y0, Y0, Y0            \
 	VXORPS      Y1, Y1, Y1            \
 	VXORPS      Y2, Y2, Y2            \
@@ -78,7 +67,6 @@ GLOBL tailMask<>(SB), RODATA|NOPTR, $64
 wide:                                 \
 	VMOVUPS     (AX)(DX*1), Y8        \
 	VMOVUPS     32(AX)(DX*1), Y9      \
-	FETCH                             \
 	STEP(0, Y8, Y0, Y1, Y2, Y3)       \
 	STEP(32, Y9, Y4, Y5, Y6, Y7)      \
 	ADDQ        $64, DX               \
@@ -121,7 +109,7 @@ two:                          \
 	VEXTRACTPS $2, X0, 8(DI)
 
 // SCAN is the body of a function (x, m *float32, cols, rows int, dst *float32).
-#define SCAN(STEP, TAIL, FETCH) \
+#define SCAN(STEP, TAIL) \
 	MOVQ cols+16(FP), R13             \
 	TAIL_MASK(R13)                    \
 	MOVQ x+0(FP), AX                  \
@@ -151,7 +139,7 @@ part:                                 \
 	JEQ  rows4                        \
 	LEAQ (R9)(R13*1), R10             \
 rows4:                                \
-	FOUR_ROWS(STEP, TAIL, FETCH)      \
+	FOUR_ROWS(STEP, TAIL)             \
 	CMPQ CX, $4                       \
 	JLT  storepart                    \
 	VMOVUPS X0, (DI)                  \
@@ -162,6 +150,64 @@ rows4:                                \
 storepart:                            \
 	STORE_PART                        \
 done:                                 \
+	VZEROUPPER                        \
+	RET
+
+#define STEP_DOT_1(off, q, acc) \
+	VFMADD231PS off(BX)(DX*1), q, acc
+
+#define STEP_L2_1(off, q, acc) \
+	VSUBPS       off(BX)(DX*1), q, Y10 \
+	VFNMADD231PS Y10, Y10, acc
+
+// SCAN_FAR is SCAN a row at a time, with sums in the same order: what lies in memory is read as one stream, which the processor foresees, and
+// not as four.
+#define SCAN_FAR(STEP, TAIL) \
+	MOVQ cols+16(FP), R13             \
+	TAIL_MASK(R13)                    \
+	MOVQ x+0(FP), AX                  \
+	MOVQ m+8(FP), BX                  \
+	MOVQ rows+24(FP), CX              \
+	MOVQ dst+32(FP), DI               \
+	SHLQ $2, R13                      \
+	MOVQ R13, R12                     \
+	ANDQ $-64, R12                    \
+row:                                  \
+	VXORPS Y0, Y0, Y0                 \
+	VXORPS Y4, Y4, Y4                 \
+	XORQ   DX, DX                     \
+	TESTQ  R12, R12                   \
+	JZ     eight                      \
+wide:                                 \
+	VMOVUPS (AX)(DX*1), Y8            \
+	VMOVUPS 32(AX)(DX*1), Y9          \
+	STEP(0, Y8, Y0)                   \
+	STEP(32, Y9, Y4)                  \
+	ADDQ $64, DX                      \
+	CMPQ DX, R12                      \
+	JLT  wide                         \
+eight:                                \
+	TESTQ $32, R13                    \
+	JZ    last                        \
+	VMOVUPS (AX)(DX*1), Y8            \
+	STEP(0, Y8, Y0)                   \
+	ADDQ  $32, DX                     \
+last:                                 \
+	TESTQ $28, R13                    \
+	JZ    reduce                      \
+	VMASKMOVPS (AX)(DX*1), Y13, Y8    \
+	TAIL(BX, Y0)                      \
+reduce:                               \
+	VADDPS       Y4, Y0, Y0           \
+	VHADDPS      Y0, Y0, Y0           \
+	VHADDPS      Y0, Y0, Y0           \
+	VEXTRACTF128 $1, Y0, X1           \
+	VADDSS       X1, X0, X0           \
+	VMOVSS       X0, (DI)             \
+	ADDQ $4, DI                       \
+	ADDQ R13, BX                      \
+	DECQ CX                           \
+	JNZ  row                          \
 	VZEROUPPER                        \
 	RET
 
@@ -245,7 +291,7 @@ check:                                \
 	ADDQ BX, R9                       \
 	ADDQ BX, R10                      \
 	ADDQ BX, R11                      \
-	FOUR_ROWS(STEP, TAIL, NOT_AHEAD)  \
+	FOUR_ROWS(STEP, TAIL)             \
 	CMPQ CX, $4                       \
 	JLT  storepart                    \
 	VMOVUPS X0, (DI)                  \
@@ -293,19 +339,19 @@ none:                          \
 
 // func gemvAVX2(x, m *float32, cols, rows int, dst *float32)
 TEXT ·gemvAVX2(SB), NOSPLIT, $0-40
-	SCAN(STEP_DOT, TAIL_DOT, NOT_AHEAD)
+	SCAN(STEP_DOT, TAIL_DOT)
 
 // func gemvFarAVX2(x, m *float32, cols, rows int, dst *float32)
 TEXT ·gemvFarAVX2(SB), NOSPLIT, $0-40
-	SCAN(STEP_DOT, TAIL_DOT, AHEAD)
+	SCAN_FAR(STEP_DOT_1, TAIL_DOT)
 
 // func negL2RowsAVX2(x, m *float32, cols, rows int, dst *float32)
 TEXT ·negL2RowsAVX2(SB), NOSPLIT, $0-40
-	SCAN(STEP_L2, TAIL_L2, NOT_AHEAD)
+	SCAN(STEP_L2, TAIL_L2)
 
 // func negL2RowsFarAVX2(x, m *float32, cols, rows int, dst *float32)
 TEXT ·negL2RowsFarAVX2(SB), NOSPLIT, $0-40
-	SCAN(STEP_L2, TAIL_L2, AHEAD)
+	SCAN_FAR(STEP_L2_1, TAIL_L2)
 
 // func gatherDotAVX2(x, m *float32, rows, cols int, ids *uint32, n int, dst *float32) (left int)
 TEXT ·gatherDotAVX2(SB), NOSPLIT, $0-64

@@ -85,7 +85,7 @@ func TestPrefetchRows(t *testing.T) {
 	PrefetchRows(make([]float32, 8), 8, nil)
 }
 
-// TestFarAgainstNear compares the kernels that ask ahead, which a matrix beyond the second-level cache takes, with those that do not: to the bit.
+// TestFarAgainstNear compares the scans a row at a time, which a matrix beyond the second-level cache takes, with those of four rows: to the bit.
 func TestFarAgainstNear(t *testing.T) {
 	if !Accelerated() {
 		t.Skip("LEFT OUT: this processor has no AVX2")
