@@ -114,35 +114,3 @@ func BenchmarkBuild(b *testing.B) {
 		})
 	}
 }
-
-// BenchmarkLive is searches of 100,000 vectors as they were built, and with a hundredth of them changed since.
-func BenchmarkLive(b *testing.B) {
-	const n = 100_000
-	vectors, queries := benchSet(b, n)
-	m := newMixture(2, 64, 300, 0.6)
-	for _, changed := range []int{0, n / 100} {
-		l, err := NewLive(context.Background(), vectors, 64, Options{Kind: HNSW, Int8: true}, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		changes := make([]Change, changed)
-		for i := range changes {
-			changes[i] = Change{ID: uint32(i * 97), Vector: m.draw(1)}
-		}
-		if err := l.Apply(changes...); err != nil {
-			b.Fatal(err)
-		}
-		for _, opts := range []SearchOptions{{Force: HNSW}, {Force: HNSW, Float32: true}} {
-			b.Run(fmt.Sprintf("changed=%d/int8=%v", changed, !opts.Float32), func(b *testing.B) {
-				dst := make([]Neighbor, 0, 10)
-				i := 0
-				for b.Loop() {
-					if _, _, err := l.Search(queries[i*64:(i+1)*64], 10, opts, dst); err != nil {
-						b.Fatal(err)
-					}
-					i = (i + 1) % (len(queries) / 64)
-				}
-			})
-		}
-	}
-}

@@ -2,7 +2,6 @@ package ann
 
 import (
 	"fmt"
-	"math"
 	"math/bits"
 
 	"marquee/internal/vec"
@@ -31,7 +30,7 @@ func (st *store) scan(group []*scratch, want int, filter Bitmap) error {
 }
 
 func (st *store) scanBlock(s, buf *scratch, lo, hi int, filter Bitmap) error {
-	above, integers := st.blockAbove(s, buf, lo, hi)
+	above, integers := st.blockAbove(s, buf, lo, hi, noFloor)
 	for _, i := range above {
 		row := uint32(lo) + i
 		if filter != nil && !filter.Has(st.id(row)) {
@@ -70,19 +69,19 @@ func (st *store) scoreBlock(s, buf *scratch, lo, hi int) (integers bool) {
 	return false
 }
 
-// blockAbove scores a block and returns the offsets of the rows nearer than the least kept so far.
-func (st *store) blockAbove(s, buf *scratch, lo, hi int) (above []uint32, integers bool) {
+// blockAbove scores a block and returns the offsets of the rows nearer than the least kept so far, and above the bound.
+func (st *store) blockAbove(s, buf *scratch, lo, hi int, bound floor) (above []uint32, integers bool) {
 	n := hi - lo
 	if st.scoreBlock(s, buf, lo, hi) {
-		least := int32(math.MinInt32)
+		least := bound.ints
 		if s.top.full() {
-			least = intOf(s.top.leastKey())
+			least = max(least, intOf(s.top.leastKey()))
 		}
 		return buf.above[:vec.AboveInt32(buf.above, buf.ints[:n], least)], true
 	}
-	least := float32(math.Inf(-1))
+	least := bound.floats
 	if s.top.full() {
-		least = scoreOf(s.top.leastKey())
+		least = max(least, scoreOf(s.top.leastKey()))
 	}
 	return buf.above[:vec.Above(buf.above, buf.scores[:n], least)], false
 }

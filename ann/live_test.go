@@ -351,3 +351,47 @@ func TestLiveSearchAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestDeltaBelowTheBase: what the base found spares the scan of the delta whatever is farther, and nothing else.
+func TestDeltaBelowTheBase(t *testing.T) {
+	const n, k = 700, 5
+	for _, metric := range metrics {
+		for _, dim := range []int{3, 40, 130} {
+			for _, scale := range []float32{1e-12, 1, 1e12} {
+				m := newMixture(uint64(61+dim), dim, 9, .8)
+				l, err := NewLive(context.Background(), nil, dim, Options{Metric: metric, Int8: true}, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for id := range uint32(n) {
+					v := m.draw(1)
+					for j := range v {
+						v[j] *= scale
+					}
+					if err := l.Apply(Change{ID: id, Vector: v}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				st := l.state.Load()
+				s := l.getScratch(st)
+				for range 20 {
+					q := m.draw(1)
+					for _, opts := range []SearchOptions{{Float32: true}, {Rerank: n}} {
+						all, err := st.scanLive(s.scratch, q, n, opts, nil, nil)
+						if err != nil || len(all) != n {
+							t.Fatalf("%d of %d rows: %v", len(all), n, err)
+						}
+						for _, rank := range []int{0, 2, 4, 30, n - 1} {
+							base := make([]Neighbor, k)
+							base[k-1].Score = all[rank].Score
+							got, err := st.scanLive(s.scratch, q, k, opts, base, nil)
+							if want := all[:min(k, rank+1)]; err != nil || len(got) < len(want) || !slices.Equal(got[:len(want)], want) {
+								t.Fatalf("%v, %d components of about %g, %+v: %v, %v; want %v", metric, dim, scale, opts, got, err, want)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}

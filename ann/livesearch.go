@@ -111,7 +111,7 @@ func (st *liveState) merge(s *liveScratch, query []float32, k int, opts SearchOp
 		return append(dst, base...), nil
 	}
 	var err error
-	if s.more, err = st.scanLive(s.scratch, query, k, opts, s.more[:0]); err != nil {
+	if s.more, err = st.scanLive(s.scratch, query, k, opts, base, s.more[:0]); err != nil {
 		return dst, err
 	}
 	more := s.more

@@ -30,6 +30,7 @@ type store struct {
 	codeScale  float32   // 0 without int8
 	center     []float32 // of length dim; nil unless codes are of metric L2, where moving everything changes nothing
 	codeNorms  []float32 // squared length of each row of codes, for L2
+	codeSum    int       // of a delta: the largest sum of the absolute codes of a row
 
 	// A graph puts vectors that are near each other near in memory: ids[row] is the id of a row, rowOf[id] the row of an
 	// id. Both are nil when they are the same.
@@ -156,6 +157,7 @@ func encode(dst []int8, v, center []float32, scale float32) {
 type scratch struct {
 	query  []float32 // padded to stride
 	codes  []int8    // padded to codeStride
+	scale  float32   // of codes
 	norm   float32   // weight of a row's code norm against its product with the codes, for L2
 	useInt bool      // score with the codes
 
@@ -208,6 +210,7 @@ func (st *store) setQuery(s *scratch, query []float32, useInt bool) error {
 	s.scored, s.useInt = 0, useInt
 	if useInt {
 		scale := codeScale(maxAbs(q, st.center))
+		s.scale = scale
 		encode(s.codes, q, st.center, scale)
 		// With x = row codes / codeScale and q = query codes / scale, -|x - q|^2 orders as x.q - |x|^2/2 does, and that,
 		// times codeScale * scale, is (codes . codes) - |row codes|^2 * scale / (2 * codeScale).
