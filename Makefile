@@ -81,8 +81,8 @@ $(ANN_PEERS)/ready:
 	@CFLAGS="-O3 -march=native" $(@D)/bin/pip -q install --disable-pip-version-check --no-build-isolation --no-cache-dir --no-binary hnswlib hnswlib==$(HNSWLIB_VERSION)
 	@touch $@
 
-bench-ann: setup $(ANN_PEERS)/ready ## Measure nearest-neighbour search against hnswlib and faiss; QUICK=1: under three minutes. SETS=100k,1m,gowalla,128: only these.
-	@go run ./cmd/benchann -python $(ANN_PEERS)/bin/python $(if $(QUICK),-quick) $(if $(SETS),-sets $(SETS))
+bench-ann: setup $(ANN_PEERS)/ready ## Measure nearest-neighbour search against hnswlib and faiss; QUICK=1: under three minutes. SETS=100k,1m,gowalla,128: only these; MEMORY=1: memory and opening.
+	@go run ./cmd/benchann -python $(ANN_PEERS)/bin/python $(if $(QUICK),-quick) $(if $(MEMORY),-memory) $(if $(SETS),-sets $(SETS))
 
 IMPLICIT_VERSION := 0.7.3
 ALS_PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/marquee-peers/als-implicit$(IMPLICIT_VERSION)-numpy$(NUMPY_VERSION)

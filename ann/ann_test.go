@@ -92,7 +92,9 @@ func TestRecall(t *testing.T) {
 			if zipf {
 				m.zipfNorms(vectors)
 			}
-			queries := m.draw(60)
+			// Among sixty queries, one whose walk settles beside its neighbourhood takes .017 off the recall, and which one does differs
+			// from build to build with two threads; among 240 it is .004.
+			queries := m.draw(fewerUnderRace(240))
 			truth := truths(metric, vectors, dim, queries, 10, nil)
 			ix := build(t, vectors, dim, Options{Metric: metric, Kind: HNSW, Int8: true, EFConstruction: 120})
 			for name, opts := range map[string]SearchOptions{
@@ -101,11 +103,8 @@ func TestRecall(t *testing.T) {
 			} {
 				t.Run(fmt.Sprintf("%v/zipf=%v/%s", metric, zipf, name), func(t *testing.T) {
 					gate := 0.97
-					switch {
-					case opts.Force == Exact:
+					if opts.EF == 200 || opts.Force == Exact {
 						gate = 0.99
-					case opts.EF == 200:
-						gate = 0.98
 					}
 					if r := meanRecall(t, ix, truth, queries, 10, opts); r < gate {
 						t.Errorf("recall@10 = %.4f, want at least %v", r, gate)

@@ -18,7 +18,8 @@ import (
 
 type options struct {
 	python, data, only string
-	quick              bool
+	open               string
+	quick, memoryOnly  bool
 	queries, rounds    int
 	threads            int
 	targets            []float64
@@ -33,6 +34,8 @@ func main() {
 	flag.StringVar(&o.data, "data", "../shared/data", "folder of public data sets, for gowalla")
 	flag.StringVar(&o.only, "sets", "", "comma-separated sets to run, of 100k, 1m, 128, gowalla, lengths, l2, cosine, 50k, 30k128; empty means the first four, the last two and gowalla with -quick")
 	flag.BoolVar(&o.quick, "quick", false, "smaller sets, fewer rounds, and no faiss")
+	flag.BoolVar(&o.memoryOnly, "memory", false, "measure the memory of loaded indexes and the time to open them, not searches; of 1m unless -sets says otherwise")
+	flag.StringVar(&o.open, "open", "", "open this index file and print the time and memory it takes, which -memory has another process do")
 	flag.IntVar(&o.threads, "build-threads", runtime.GOMAXPROCS(0), "threads that build")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -46,10 +49,16 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
+	if o.open != "" {
+		return printFootprint(o.open)
+	}
 	o.queries, o.rounds, o.targets = 2000, 15, []float64{.95, .99}
 	o.setNames = []string{"100k", "gowalla", "128", "1m"}
 	if o.quick {
 		o.queries, o.rounds, o.setNames = 1000, 9, []string{"50k", "gowalla", "30k128"}
+	}
+	if o.memoryOnly {
+		o.setNames, o.queries = []string{"1m"}, 64
 	}
 	if o.only != "" {
 		o.setNames = strings.Split(o.only, ",")
@@ -72,11 +81,20 @@ func run(ctx context.Context, o options) (err error) {
 		if err != nil {
 			return err
 		}
+		if o.memoryOnly {
+			if err := o.memory(ctx, p, s); err != nil {
+				return err
+			}
+			continue
+		}
 		results, err := o.compare(ctx, p, s)
 		if err != nil {
 			return err
 		}
 		all = append(all, results...)
+	}
+	if o.memoryOnly {
+		return nil
 	}
 	o.table(all)
 	return o.summary(all)

@@ -34,11 +34,11 @@ type peer struct {
 
 // command is a line sent to the peer.
 type command struct {
-	Do             string `json:"do"` // load, build or search
+	Do             string `json:"do"` // load, build, search, save or restore
 	Engine         string `json:"engine,omitempty"`
 	Vectors        string `json:"vectors,omitempty"`
 	Queries        string `json:"queries,omitempty"`
-	Out            string `json:"out"`
+	Out            string `json:"out"` // the file to write; of restore, to read
 	Metric         string `json:"metric,omitempty"`
 	Dim            int    `json:"dim,omitempty"`
 	K              int    `json:"k,omitempty"`
@@ -90,20 +90,27 @@ func (p *peer) read(into any) error {
 	return nil
 }
 
+// answer is what the peer says to a command.
+type answer struct {
+	CPU      float64 `json:"cpu"`      // seconds it took
+	Resident int64   `json:"resident"` // bytes of memory that a restore added
+}
+
 // ask sends a command and returns the CPU time it took.
 func (p *peer) ask(c command) (time.Duration, error) {
+	a, err := p.exchange(c)
+	return time.Duration(a.CPU * float64(time.Second)), err
+}
+
+func (p *peer) exchange(c command) (a answer, err error) {
 	line, err := json.Marshal(c)
 	if err != nil {
-		return 0, fmt.Errorf("ask the Python peer: %w", err)
+		return a, fmt.Errorf("ask the Python peer: %w", err)
 	}
 	if _, err := p.in.Write(append(line, '\n')); err != nil {
-		return 0, fmt.Errorf("ask the Python peer: %w", err)
+		return a, fmt.Errorf("ask the Python peer: %w", err)
 	}
-	var answer struct {
-		CPU float64 `json:"cpu"`
-	}
-	err = p.read(&answer)
-	return time.Duration(answer.CPU * float64(time.Second)), err
+	return a, p.read(&a)
 }
 
 // load hands a set over and returns the k true neighbours of each query.

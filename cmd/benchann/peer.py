@@ -23,6 +23,13 @@ class HNSWLib:
         self.index.set_ef(ef)
         return self.index.knn_query(queries, k=k, num_threads=1)[0]
 
+    def save(self, path):
+        self.index.save_index(path)
+
+    def load(self, path, metric, dim):
+        self.index = hnswlib.Index(space={"ip": "ip", "l2": "l2", "cosine": "cosine"}[metric], dim=dim)
+        self.index.load_index(path)
+
 
 class Faiss:
     def build(self, vectors, metric, m, ef_construction, threads):
@@ -43,6 +50,12 @@ def unit(v):
     norm = np.linalg.norm(v, axis=1, keepdims=True)
     norm[norm == 0] = 1
     return v / norm
+
+
+def resident():
+    """What of this process is in memory, in bytes."""
+    with open("/proc/self/status") as f:
+        return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmRSS:"))
 
 
 def brute_force(vectors, queries, metric, k):
@@ -81,6 +94,13 @@ def main():
             vectors = np.fromfile(c["vectors"], dtype=np.float32).reshape(-1, c["dim"])
             queries = np.fromfile(c["queries"], dtype=np.float32).reshape(-1, c["dim"])
             brute_force(vectors, queries, c["metric"], c["k"]).astype(np.uint32).tofile(c["out"])
+        elif c["do"] == "save":
+            engines["hnswlib"].save(c["out"])
+        elif c["do"] == "restore":
+            engines["hnswlib"] = HNSWLib()
+            before = resident()
+            engines["hnswlib"].load(c["out"], c["metric"], c["dim"])
+            reply["resident"] = resident() - before
         elif c["do"] == "build":
             engine = {"hnswlib": HNSWLib, "faiss": Faiss}[c["engine"]]()
             start = time.process_time()
