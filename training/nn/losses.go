@@ -1,7 +1,9 @@
 package nn
 
 import (
+	"iter"
 	"math"
+	"slices"
 
 	"marquee/internal/vec"
 )
@@ -44,6 +46,51 @@ func (l *SampledSoftmax) Row(row int, _ float32, scores []float32) (float64, flo
 		}
 	}
 	return softmaxRow(scores, row, l.Weight), 0
+}
+
+// SetSoftmax is a softmax of each of a row's titles against the candidates that are not the row's: the sum over the titles t of
+// log(1 + sum over others j of exp(s_j - s_t)). Scores are corrected as SampledSoftmax's.
+type SetSoftmax struct {
+	LogQ   []float32 // as long as the scores
+	Weight float32
+}
+
+// Row returns the loss and replaces scores by its derivatives. Titles are the row's, different ones; skipped are left out of the loss.
+func (l *SetSoftmax) Row(scores []float32, titles, skipped iter.Seq[int]) float64 {
+	vec.Axpy(-1, l.LogQ, scores)
+	inf := float32(math.Inf(-1))
+	var own []float32
+	for j := range titles {
+		own = append(own, scores[j])
+		scores[j] = inf
+	}
+	for j := range skipped {
+		scores[j] = inf
+	}
+	if len(own) == 0 {
+		clear(scores)
+		return 0
+	}
+	most := max(vec.Largest(scores), slices.Max(own))
+	others := vec.ExpShift(scores, scores, most)
+	var loss float64
+	var pull float32
+	k := 0
+	for j := range titles {
+		e := float32(math.Exp(float64(own[k] - most)))
+		share := 1 / (others + e)
+		loss += math.Log(float64(others+e)) + float64(most) - float64(own[k])
+		pull += share
+		scores[j], own[k] = 0, e*share-1
+		k++
+	}
+	vec.Scale(l.Weight*pull, scores)
+	k = 0
+	for j := range titles {
+		scores[j] = l.Weight * own[k]
+		k++
+	}
+	return float64(l.Weight) * loss
 }
 
 // CosineContrastive is SimpleX's loss (Mao et al. 2021) on cosines: (1 - own) + Negative times the mean over candidates of

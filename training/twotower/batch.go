@@ -23,9 +23,11 @@ type batch struct {
 	strengths       []float32
 	buckets         []uint32
 
-	targets    []uint32 // places, an example each
+	targets    []uint32 // places, an example each; of sets as many as bounds says
+	bounds     []int    // of sets: example i's targets are targets[bounds[i]:bounds[i+1]]
 	candidates []uint32 // places: the targets where the loss takes them, then the sampled
 	drawn      []uint32 // the candidates' titles
+	slots      []int32  // of sets: where a place is among the candidates, or -1
 	logQ       []float32
 	key        uint64
 }
@@ -54,7 +56,7 @@ func (a *assembler) begin(b *batch) {
 		a.round = 1
 	}
 	b.titles, b.users, b.contexts, b.strengths, b.buckets = b.titles[:0], b.users[:0], b.contexts[:0], b.strengths[:0], b.buckets[:0]
-	b.targets, b.candidates, b.drawn, b.logQ = b.targets[:0], b.candidates[:0], b.drawn[:0], b.logQ[:0]
+	b.targets, b.bounds, b.candidates, b.drawn, b.logQ = b.targets[:0], b.bounds[:0], b.candidates[:0], b.drawn[:0], b.logQ[:0]
 	b.content.Reset()
 	b.attributes.Reset()
 	b.history.Reset()
@@ -101,6 +103,10 @@ func (a *assembler) assemble(b *batch, examples []example, key uint64) {
 	a.begin(b)
 	b.key = key
 	rng := rand.New(rand.NewPCG(key, 1))
+	if a.cfg.SetShare > 0 {
+		a.sets(b, examples, rng)
+		return
+	}
 	var keep []int
 	for _, e := range examples {
 		h := &a.data.Histories[e.user]

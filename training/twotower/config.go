@@ -57,8 +57,15 @@ type Config struct {
 	Margin         float64 `koanf:"margin"`
 	NegativeWeight float64 `koanf:"negative_weight"`
 	Temperature    float64 `koanf:"temperature"`
-	// Negatives is the number of titles sampled uniformly for each batch.
+	// Negatives is the number of titles sampled uniformly for each batch; as many as there are titles means each of them once where
+	// examples are sets.
 	Negatives int `koanf:"negatives"`
+	// SetShare, where above 0, makes an example of a user instead of a watch: up to that share of the history, drawn anew each time, is
+	// to be predicted from the rest, all of it by one vector, contexts not read. Of the softmax, where the order is not known.
+	SetShare float64 `koanf:"set_share"`
+	// PopularityPower gives a title's vector the length (1 + its watches)^PopularityPower instead of 1 once trained: a cosine alone cannot
+	// say that of two titles as near the more watched is likelier, and training under such lengths ranked worse.
+	PopularityPower float64 `koanf:"popularity_power"`
 	// Dropout is the share of the user vector's numbers dropped in training.
 	Dropout float64 `koanf:"dropout"`
 	// Start is normal or spectral: embeddings from the leading singular vectors of the normalised matrix of histories.
@@ -119,6 +126,8 @@ func (c Config) Validate() error {
 	within("margin", c.Margin, -1, 1)
 	within("negative_weight", c.NegativeWeight, 0, 1e9)
 	within("temperature", c.Temperature, 1e-3, 1e3)
+	within("popularity_power", c.PopularityPower, 0, 1)
+	within("set_share", c.SetShare, 0, 1)
 	within("dropout", c.Dropout, 0, 0.95)
 	within("final_rate", c.FinalRate, 0, 1)
 	within("decay", c.Decay, 0, 1)
@@ -127,6 +136,9 @@ func (c Config) Validate() error {
 	}
 	if c.Loss == LossCosine && c.Negatives == 0 {
 		errs = append(errs, errors.New("training.twotower.negatives must be 1 or more with the cosine contrastive loss, is 0"))
+	}
+	if c.SetShare > 0 && (c.Loss != LossSoftmax || c.Ordered) {
+		errs = append(errs, errors.New("training.twotower.set_share must be 0 but with the softmax loss and without ordered"))
 	}
 	one := func(name, v string, of ...string) {
 		if !slices.Contains(of, v) {

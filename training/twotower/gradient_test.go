@@ -97,7 +97,7 @@ func (m plain) user(user, contextID uint32, titles []uint32, strengths []float32
 	for i, v := range pooled {
 		m.axpy(y, (1-own)*v, "project.weight", i)
 	}
-	if m.d.Contexts > 0 {
+	if m.d.Contexts > 0 && contextID != nobody {
 		m.axpy(y, 1, "contexts", int(contextID))
 	}
 	if a := m.d.Attributes; a != nil {
@@ -126,13 +126,17 @@ func (m plain) user(user, contextID uint32, titles []uint32, strengths []float32
 // loss is the mean of a batch's.
 func (m plain) loss(b *batch) float64 {
 	var total float64
-	for i := range b.targets {
+	for i := range b.users {
 		var titles []uint32
 		lo, hi := b.history.Offsets[i], b.history.Offsets[i+1]
 		for _, place := range b.history.IDs[lo:hi] {
 			titles = append(titles, b.titles[place])
 		}
 		u := m.user(b.users[i], b.contexts[i], titles, b.strengths[lo:hi], b.buckets[lo:hi])
+		if m.cfg.SetShare > 0 {
+			total += m.setLoss(u, b, i, titles)
+			continue
+		}
 		own := product(u, unit(m.raw(b.titles[b.targets[i]])))
 		var sum float64
 		for j, t := range b.drawn {
@@ -149,7 +153,30 @@ func (m plain) loss(b *batch) float64 {
 			total += math.Log(sum) - (own/m.cfg.Temperature - float64(b.logQ[i]))
 		}
 	}
-	return total / float64(len(b.targets))
+	return total / float64(len(b.targets)) // all of an example's where it is a set
+}
+
+// setLoss is that of the example i, of the vector u, which reads titles.
+func (m plain) setLoss(u []float64, b *batch, i int, titles []uint32) (total float64) {
+	var own []uint32
+	for _, p := range b.targets[b.bounds[i]:b.bounds[i+1]] {
+		own = append(own, b.titles[p])
+	}
+	score := func(j int) float64 {
+		return product(u, unit(m.raw(b.drawn[j])))/m.cfg.Temperature - float64(b.logQ[j])
+	}
+	var others float64
+	for j, t := range b.drawn {
+		if !slices.Contains(own, t) && !slices.Contains(titles, t) {
+			others += math.Exp(score(j))
+		}
+	}
+	for j, t := range b.drawn {
+		if slices.Contains(own, t) {
+			total += math.Log(others+math.Exp(score(j))) - score(j)
+		}
+	}
+	return total
 }
 
 func smallConfig() Config {
@@ -193,9 +220,13 @@ func randomMatrix(rng *rand.Rand, rows, cols int) *sparse.CSR {
 // TestWholeModelGradient holds every parameter's gradient against differences of the towers in float64, in every form they take.
 func TestWholeModelGradient(t *testing.T) {
 	for name, set := range map[string]func(*Config, *Data){
-		"cosine, mean":                  func(*Config, *Data) {},
-		"softmax, attention, ordered":   func(c *Config, _ *Data) { c.Loss, c.Pooling, c.Ordered = LossSoftmax, PoolAttention, true },
-		"cosine, user ids":              func(c *Config, _ *Data) { c.UserIDs, c.Gate, c.HistoryPower = true, 0.3, 1 },
+		"cosine, mean":                func(*Config, *Data) {},
+		"softmax, attention, ordered": func(c *Config, _ *Data) { c.Loss, c.Pooling, c.Ordered = LossSoftmax, PoolAttention, true },
+		"cosine, user ids":            func(c *Config, _ *Data) { c.UserIDs, c.Gate, c.HistoryPower = true, 0.3, 1 },
+		"softmax of sets":             func(c *Config, d *Data) { c.Loss, c.SetShare, c.Batch, d.Contexts = LossSoftmax, 0.6, 6, 0 },
+		"softmax of sets, all titles": func(c *Config, d *Data) {
+			c.Loss, c.SetShare, c.Batch, c.Negatives, d.Contexts = LossSoftmax, 0.6, 6, 12, 0
+		},
 		"softmax, hidden, few features": func(c *Config, d *Data) { c.Loss, c.Hidden, d.Content, d.Attributes = LossSoftmax, 5, nil, nil },
 	} {
 		t.Run(name, func(t *testing.T) {

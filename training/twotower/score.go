@@ -64,7 +64,8 @@ func (m *Model) checkUser(u *User) error {
 	return u.History.validate(m.data.Titles, m.data.Contexts)
 }
 
-// TitleVectors returns the vectors of all titles of the training data, titles x Dim, each of unit length.
+// TitleVectors returns the vectors of all titles of the training data, titles x Dim, each of the length
+// that Config.PopularityPower says.
 func (m *Model) TitleVectors() []float32 {
 	d, n := m.Config.Dim, m.data.Titles
 	out := make([]float32, 0, n*d)
@@ -75,6 +76,7 @@ func (m *Model) TitleVectors() []float32 {
 		}
 		m.towers.titleVectors(m.team, m.batch.titles, &m.batch.content)
 		out = append(out, m.towers.unit...)
+		m.towers.lengthen(m.batch.titles, out[lo*d:])
 	}
 	return out
 }

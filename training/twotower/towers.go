@@ -21,6 +21,7 @@ type towers struct {
 	query, recency                             *nn.Param // of attention
 	wide, close                                *nn.Linear
 	drop                                       nn.Dropout
+	lengths                                    []float32 // of the titles' vectors when ranking; nil of 1
 
 	x, unit, norms, dx, dunit            []float32 // of the batch's different titles
 	pooled, sum, user, unorms, dsum, dpu []float32 // of its examples
@@ -49,6 +50,9 @@ func newTowers(d *Data, c Config) *towers {
 	if d.Contexts > 0 {
 		t.contexts = table("contexts", d.Contexts)
 	}
+	if c.PopularityPower > 0 {
+		t.lengths = lengths(d, c.PopularityPower)
+	}
 	t.project = nn.NewLinear("project", c.Dim, c.Dim, rng)
 	t.project.Bias = nil
 	clear(t.project.Weight.Value)
@@ -63,6 +67,32 @@ func newTowers(d *Data, c Config) *towers {
 		vec.Scale(0.1, t.close.Weight.Value)
 	}
 	return t
+}
+
+// lengths are (1 + watches)^power of the titles.
+func lengths(d *Data, power float64) []float32 {
+	watches := make([]float64, d.Titles)
+	for u := range d.Histories {
+		for _, title := range d.Histories[u].Titles {
+			watches[title]++
+		}
+	}
+	out := make([]float32, d.Titles)
+	for i, n := range watches {
+		out[i] = float32(math.Pow(1+n, power))
+	}
+	return out
+}
+
+// lengthen multiplies the vectors of titles by their lengths.
+func (t *towers) lengthen(titles []uint32, vectors []float32) {
+	if t.lengths == nil {
+		return
+	}
+	d := t.cfg.Dim
+	for i, title := range titles {
+		vec.Scale(t.lengths[title], vectors[i*d:(i+1)*d])
+	}
 }
 
 func (t *towers) params() []*nn.Param {

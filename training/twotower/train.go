@@ -101,13 +101,18 @@ func newTrainer(ctx context.Context, data *Data, cfg Config) (*trainer, error) {
 	t.holdOut(data)
 	share, watches := make([]float32, data.Titles), 0
 	for u := range t.data.Histories {
+		if cfg.SetShare > 0 && len(t.data.Histories[u].Titles) > 1 {
+			t.examples = append(t.examples, example{user: uint32(u)})
+		}
 		for i, title := range t.data.Histories[u].Titles {
-			t.examples = append(t.examples, example{uint32(u), uint32(i)})
+			if cfg.SetShare == 0 {
+				t.examples = append(t.examples, example{uint32(u), uint32(i)})
+			}
 			share[title]++
 			watches++
 		}
 	}
-	if watches == 0 {
+	if len(t.examples) == 0 {
 		return nil, fmt.Errorf("%w: nothing is left beside validation", ErrData)
 	}
 	vec.Scale(1/float32(watches), share)
@@ -236,13 +241,13 @@ func (t *trainer) Epoch(ctx context.Context, epoch int, report func(done, total 
 func (t *trainer) step(b *batch) float64 {
 	loss := t.gradients(b)
 	t.adam.Step(t.team, t.towers.params())
-	return loss * float64(len(b.targets))
+	return loss * float64(len(b.users))
 }
 
 // gradients returns the mean loss of the batch.
 func (t *trainer) gradients(b *batch) float64 {
 	w, team, d := t.towers, t.team, t.cfg.Dim
-	n := len(b.targets)
+	n := len(b.users)
 	w.titleVectors(team, b.titles, &b.content)
 	rows := w.userVectors(team, b, &b.key)
 	clear(room(&w.dx, len(w.x)))
@@ -254,10 +259,14 @@ func (t *trainer) gradients(b *batch) float64 {
 	clear(job.CandidatesGrad)
 	weight := 1 / float32(n)
 	var loss float64
-	if t.cfg.Loss == LossSoftmax {
+	switch {
+	case t.cfg.SetShare > 0:
+		job.Scale = float32(1 / t.cfg.Temperature)
+		loss = t.tiles.Run(team, job, b.setLoss())
+	case t.cfg.Loss == LossSoftmax:
 		job.Scale = float32(1 / t.cfg.Temperature)
 		loss = t.tiles.Run(team, job, (&nn.SampledSoftmax{Titles: b.drawn, LogQ: b.logQ, Weight: weight}).Row)
-	} else {
+	default:
 		job.Own, job.OwnGrad = t.gathered(&t.own, b.targets), room(&t.ownGrad, n*d)
 		ccl := nn.CosineContrastive{Margin: float32(t.cfg.Margin), Negative: float32(t.cfg.NegativeWeight), Weight: weight}
 		loss = t.tiles.Run(team, job, ccl.Row)

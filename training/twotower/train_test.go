@@ -37,9 +37,12 @@ func TestLearnsTastes(t *testing.T) {
 	for name, set := range map[string]func(*Config){
 		"cosine contrastive": func(*Config) {},
 		"sampled softmax":    func(c *Config) { c.Loss = LossSoftmax },
-		"spectral start":     func(c *Config) { c.Start, c.Epochs = StartSpectral, 4 },
-		"attention":          func(c *Config) { c.Pooling = PoolAttention },
-		"user ids":           func(c *Config) { c.UserIDs = true },
+		"sets": func(c *Config) {
+			c.Loss, c.SetShare, c.PopularityPower, c.Epochs, c.Batch = LossSoftmax, 0.5, 0.1, 60, 16
+		},
+		"spectral start": func(c *Config) { c.Start, c.Epochs = StartSpectral, 4 },
+		"attention":      func(c *Config) { c.Pooling = PoolAttention },
+		"user ids":       func(c *Config) { c.UserIDs = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(5, 1))
@@ -175,6 +178,7 @@ func TestRefuses(t *testing.T) {
 		"training.twotower.gate must be":      func(c *Config) { c.Gate = math.NaN() },
 		"training.twotower.loss must be one":  func(c *Config) { c.Loss = "hinge" },
 		"negatives must be 1 or more":         func(c *Config) { c.Negatives = 0 },
+		"training.twotower.set_share must be": func(c *Config) { c.SetShare = 0.5 },
 		"training.twotower.rate must be abov": func(c *Config) { c.Rate = 0 },
 	} {
 		cfg := smallConfig()
