@@ -26,29 +26,6 @@ func BenchmarkSearch(b *testing.B) {
 	}
 }
 
-// BenchmarkFilter shows the latency by the share of eligible vectors, by strategy.
-func BenchmarkFilter(b *testing.B) {
-	const n = 100_000
-	vectors, queries := benchSet(b, n)
-	ix := build(b, vectors, 64, Options{Kind: HNSW, Int8: true})
-	for _, permille := range []int{1, 10, 50, 100, 200, 300, 500, 900} {
-		filter := NewBitmap(n)
-		for i := range uint32(n) {
-			if int(i*2654435761>>16)%1000 < permille {
-				filter.Set(i)
-			}
-		}
-		for _, force := range []Strategy{Auto, Exact, HNSW} {
-			if force == HNSW && permille < 50 {
-				continue // tens of milliseconds, and never chosen
-			}
-			b.Run(fmt.Sprintf("eligible=%.1f%%/%v", float64(permille)/10, force), func(b *testing.B) {
-				benchSearch(b, ix, queries, SearchOptions{Filter: filter, Force: force})
-			})
-		}
-	}
-}
-
 func benchSearch(b *testing.B, ix Index, queries []float32, opts SearchOptions) {
 	nq := len(queries) / ix.Dim()
 	var found float64
