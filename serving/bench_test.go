@@ -18,6 +18,8 @@ import (
 	"marquee/serving"
 	"marquee/serving/state"
 	servingv1 "marquee/serving/v1"
+	"marquee/training/model"
+	"marquee/training/model/modeltest"
 )
 
 // past is a HistoryLoader that makes up profiles, each fond of two genres.
@@ -48,7 +50,7 @@ func (p past) Load(_ context.Context, _ int, give func(state.Event)) (map[int32]
 }
 
 // loadedWorld has 3,700 titles in a release of dimension 64 and 1,000 profiles of 165 plays each.
-func loadedWorld(b *testing.B) *world {
+func loadedWorld(b *testing.B, change ...func(*model.Release)) *world {
 	b.Helper()
 	all := titles(3700)
 	w := newWorld(b, func(_ *serving.Config, d *serving.Deps) {
@@ -58,18 +60,25 @@ func loadedWorld(b *testing.B) *world {
 		c.ReleasePoll, c.CatalogRefresh, c.State.TrendingRefresh = time.Minute, time.Minute, time.Second
 	})
 	w.put(all...)
-	w.releases.promote(writeRelease(b, w.releases.dir, all, 1, 64))
+	w.releases.promote(writeRelease(b, w.releases.dir, all, 1, 64, change...))
 	return w.start()
 }
 
 func BenchmarkRecommend(b *testing.B) {
-	w := loadedWorld(b)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		m := &servingv1.RecommendRequest{Viewer: &servingv1.Viewer{ProfileId: fmt.Sprint("p", i%1000), Country: "SE"}}
-		if _, err := w.module.Service().Recommend(b.Context(), connect.NewRequest(m)); err != nil {
-			b.Fatal(err)
-		}
+	for name, change := range map[string][]func(*model.Release){
+		"vectors": nil,
+		"ranker":  {func(r *model.Release) { r.Ranker = modeltest.Forest(b, len(r.TitleIDs)) }},
+	} {
+		b.Run(name, func(b *testing.B) {
+			w := loadedWorld(b, change...)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				m := &servingv1.RecommendRequest{Viewer: &servingv1.Viewer{ProfileId: fmt.Sprint("p", i%1000), Country: "SE"}}
+				if _, err := w.module.Service().Recommend(b.Context(), connect.NewRequest(m)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -44,7 +44,7 @@ type Config struct {
 // DefaultConfig suits a catalogue of some thousands to some hundred thousand titles.
 func DefaultConfig() Config {
 	return Config{
-		Candidates:      200,
+		Candidates:      100,
 		PageCandidates:  400,
 		NewFor:          90 * 24 * time.Hour,
 		SourceTimeout:   20 * time.Millisecond,

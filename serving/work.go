@@ -192,6 +192,7 @@ func (w *work) rankerFailed(err error) {
 const (
 	trendingCandidates = 50
 	popularCandidates  = 50
+	nearCandidates     = 100
 	newCandidates      = 50
 	similarCandidates  = 20
 	similarSubjects    = 2
@@ -221,7 +222,7 @@ func (w *work) candidates(ctx context.Context, count, fromModel int, neighbours 
 			w.source(retrieve.Similar, late, w.similar)
 		}
 		if q.Picture.Ranking() != nil {
-			w.source(retrieve.Near, late, func() { q.FromNear(max(fromModel, 2*count)) })
+			w.source(retrieve.Near, late, func() { q.FromNear(max(nearCandidates, 2*count)) })
 			w.source(retrieve.Popular, late, func() { q.FromPopular(popularCandidates) })
 		}
 		w.source(retrieve.Trending, late, func() { q.FromTrending(trendingCandidates) })

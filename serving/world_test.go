@@ -255,7 +255,7 @@ func (w *world) release(titles []*catalogv1.Title, seed uint64) string {
 	return writeRelease(w.t, w.releases.dir, titles, seed, 16)
 }
 
-func writeRelease(t testing.TB, dir string, titles []*catalogv1.Title, seed uint64, dim int) string {
+func writeRelease(t testing.TB, dir string, titles []*catalogv1.Title, seed uint64, dim int, change ...func(*model.Release)) string {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	r := model.Release{
@@ -278,6 +278,9 @@ func writeRelease(t testing.TB, dir string, titles []*catalogv1.Title, seed uint
 		r.Factors = append(r.Factors, row...)
 		r.Popularity = append(r.Popularity, float32(len(titles)-i))
 		r.Trending = append(r.Trending, float32(i))
+	}
+	for _, f := range change {
+		f(&r)
 	}
 	return written(t, dir, r)
 }

@@ -1,7 +1,6 @@
 package retrieve
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -12,7 +11,7 @@ import (
 type nearness struct {
 	score   []float32 // by model row; 0 for what is not touched
 	touched []uint32
-	order   []uint32
+	order   []uint64 // scores falling, then rows
 	summed  bool
 }
 
@@ -59,19 +58,45 @@ func (q *Query) FromNear(count int) {
 	n := &q.near
 	n.order = n.order[:0]
 	for _, row := range n.touched {
-		if n.score[row] > 0 && q.Open.Has(row) {
-			n.order = append(n.order, row)
+		if s := n.score[row]; s > 0 && q.Open.Has(row) {
+			n.order = append(n.order, uint64(^math.Float32bits(s))<<32|uint64(row)) // positive floats order as their bits do
 		}
 	}
-	slices.SortFunc(n.order, func(a, b uint32) int {
-		return cmp.Or(cmp.Compare(n.score[b], n.score[a]), cmp.Compare(a, b))
-	})
-	// A row that went through 0 on the way is touched twice.
-	for _, row := range slices.Compact(n.order) {
-		if count <= 0 {
-			return
-		}
-		count--
+	for _, packed := range first(n.order, count) {
+		row := uint32(packed)
 		q.Add(Candidate{Row: row, Source: Near, Subject: view.None, Score: n.score[row]})
 	}
+}
+
+// first moves the n smallest of s to its front, in order, and returns them without repetitions: a row whose score went through 0 on
+// the way is there twice. To select before sorting matters: a history touches thousands.
+func first(s []uint64, n int) []uint64 {
+	lo, hi := 0, len(s)-1
+	for lo < hi && n < len(s) {
+		pivot := s[lo+(hi-lo)/2]
+		i, j := lo, hi
+		for i <= j {
+			for s[i] < pivot {
+				i++
+			}
+			for s[j] > pivot {
+				j--
+			}
+			if i <= j {
+				s[i], s[j] = s[j], s[i]
+				i, j = i+1, j-1
+			}
+		}
+		switch {
+		case n-1 <= j:
+			hi = j
+		case n-1 >= i:
+			lo = i
+		default:
+			lo = hi
+		}
+	}
+	s = s[:min(n, len(s))]
+	slices.Sort(s)
+	return slices.Compact(s)
 }

@@ -2,6 +2,7 @@ package retrieve
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 )
@@ -34,5 +35,21 @@ func TestNearAddsUpWhatNeighboursSay(t *testing.T) {
 	q.FromNear(10)
 	if len(q.Candidates) != 0 {
 		t.Errorf("near nothing: %v", found(q))
+	}
+}
+
+func TestFirst(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 2000 {
+		s := make([]uint64, rng.IntN(40))
+		for i := range s {
+			s[i] = uint64(rng.IntN(30))
+		}
+		n := rng.IntN(45)
+		sorted := slices.Sorted(slices.Values(s))
+		want := slices.Compact(sorted[:min(n, len(sorted))])
+		if got := first(slices.Clone(s), n); !slices.Equal(got, want) {
+			t.Fatalf("the first %d of %v are %v, want %v", n, s, got, want)
+		}
 	}
 }

@@ -2,10 +2,13 @@
 package modeltest
 
 import (
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"marquee/internal/sparse"
+	"marquee/training/gbdt"
 	"marquee/training/model"
 	"marquee/training/model/ranking"
 	"marquee/training/onnx"
@@ -53,6 +56,53 @@ func Ranker(t testing.TB, titles int, feature string) *model.Ranker {
 		}
 		r.Near.Indptr[row+1] = int64(len(r.Near.Indices))
 		r.FirstAt[row] = int64(row+1) * 1e12
+	}
+	return r
+}
+
+// Forest is a ranker as large as those that nights release: 150 trees of 8 leaves a head, of chance, and 100 neighbours a title.
+func Forest(t testing.TB, titles int) *model.Ranker {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 2))
+	names := ranking.Names(model.RankerSources())
+	x := gbdt.Examples{X: gbdt.Matrix{Rows: 4000, Cols: len(names)}, Groups: []int{4000}}
+	for range x.X.Rows {
+		for range names {
+			x.X.Values = append(x.X.Values, rng.Float32()*8)
+		}
+		x.Label = append(x.Label, float32(rng.IntN(2)))
+	}
+	cfg := gbdt.DefaultConfig()
+	cfg.Rounds, cfg.Leaves, cfg.MinLeaf, cfg.Patience = 150, 8, 20, 0
+	trees, err := gbdt.Train(t.Context(), x, gbdt.Logistic(), cfg, gbdt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	graph := func(heads int) []byte {
+		g := onnx.NewGraph("ranker")
+		g.Input("features", onnx.Float, "batch", len(names))
+		g.Trees("features", "odds", slices.Repeat([]*gbdt.Model{trees}, heads))
+		g.Node("Sigmoid", []string{"odds"}, []string{"scores"}, nil)
+		g.Output("scores", onnx.Float, "batch", heads)
+		b, err := g.Marshal(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	r := &model.Ranker{Order: graph(1), Outcomes: graph(2), Candidates: 100, FirstAt: make([]int64, titles)}
+	r.Near = &sparse.CSR{Rows: titles, Cols: titles, Indptr: make([]int64, titles+1)}
+	for row := range titles {
+		near := map[uint32]bool{}
+		for len(near) < min(100, titles-1) {
+			if n := uint32(rng.IntN(titles)); n != uint32(row) {
+				near[n] = true
+			}
+		}
+		for _, n := range slices.Sorted(maps.Keys(near)) {
+			r.Near.Indices, r.Near.Values = append(r.Near.Indices, n), append(r.Near.Values, rng.Float32())
+		}
+		r.Near.Indptr[row+1] = int64(len(r.Near.Indices))
 	}
 	return r
 }
