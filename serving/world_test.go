@@ -100,6 +100,7 @@ func newWorld(t testing.TB, options ...option) *world {
 	cfg := serving.DefaultConfig()
 	cfg.ReleasePoll, cfg.CatalogRefresh = 10*time.Millisecond, 10*time.Millisecond
 	cfg.State.TrendingRefresh = 0
+	cfg.SourceTimeout = time.Minute // a busy machine makes sources late, which only one test is about
 	deps := serving.Deps{
 		Connect: connect, Titles: w.catalog, Releases: w.releases, Clock: state.FixedClock(now()),
 		Log: testkit.Log(t), Metrics: prometheus.NewRegistry(),
