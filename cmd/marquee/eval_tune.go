@@ -181,7 +181,7 @@ func spaceOf(model string, b *benchmark.Benchmark) tune.Space {
 func alsSpace(b *benchmark.Benchmark) tune.Space {
 	s := tune.Space{{Name: "unobserved_weight", Low: 1e-4, High: 1, Log: true}, {Name: "regularization", Low: 1e-6, High: 0.3, Log: true}}
 	if b.Sequences != nil {
-		s = append(s, tune.Range{Name: "half_life", Low: 2, High: 1000, Log: true})
+		s = append(s, tune.Range{Name: "half_life", Low: 1, High: 1000, Log: true})
 	}
 	return s
 }
