@@ -70,7 +70,7 @@ TEXT
   published "NCF's ml-1m, ALS" ncf ncf-ml-1m als --preset movielens-1m --seeds 10
   published "NCF's ml-1m, ALS without the order" ncf ncf-ml-1m als --preset movielens-1m-unordered --seeds 10 --no-baselines
   published "gSASRec's ml-1m, item-kNN" sasrec ml-1m-gsasrec knn
-  published "gSASRec's ml-1m, ALS" sasrec ml-1m-gsasrec als --preset movielens-1m --no-baselines
+  published "gSASRec's ml-1m, ALS" sasrec ml-1m-gsasrec als --preset movielens-1m-next --no-baselines
   published "gSASRec's ml-1m, sequential tower" sasrec ml-1m-gsasrec sasrec --preset movielens-1m --seeds 3 --no-baselines
   offline ml-100k
   offline ml-1m
