@@ -17,16 +17,20 @@ const (
 )
 
 // The cost of a search is counted in rows of a scan: the time it takes to score one row where all are scored in order.
-// Measured at 64 dimensions, with m = 16 and ef between 32 and 256, on a Zen 3: a row takes 3 to 6 ns in float32 and 1.5
-// to 2 ns in int8, and a walk 0.26 to 0.4 us for each candidate it keeps. BenchmarkSearch and BenchmarkFilter measure it
-// again.
+// Measured at 64 dimensions, with m = 16 and ef 128, on a Zen 4: a row takes 4 to 6 ns in float32 and 1.2 to 1.8 ns in int8,
+// and a walk 0.3 us for each candidate it keeps. BenchmarkCrossover and BenchmarkFilters measure it again; BENCHMARK.md has what
+// they found.
 
-// walkCost is what a walk costs for each candidate it keeps.
-func walkCost(int8s bool) float64 {
-	if int8s {
-		return 160
+// walkCost is what a walk costs for each candidate it keeps. One that keeps what a filter lets through never gives up
+// before the end, and costs more; in float32 its cost is that of memory either way.
+func walkCost(int8s, filtered bool) float64 {
+	switch {
+	case !int8s:
+		return 80
+	case filtered:
+		return 350
 	}
-	return 80
+	return 190
 }
 
 // gatherCost is what scoring a row costs where rows are scored out of order.
@@ -47,7 +51,7 @@ func exactCost(eligible, n int, int8s bool) (cost float64, byGather bool) {
 
 // filteredWalkCost is what a walk with a filter costs: among n rows it meets an eligible one every n/eligible.
 func filteredWalkCost(ef, eligible, n int, int8s bool) float64 {
-	return walkCost(int8s) * float64(ef) * float64(n) / float64(eligible)
+	return walkCost(int8s, !nearlyAll(eligible, n)) * float64(ef) * float64(n) / float64(eligible)
 }
 
 // walkBudget is how many rows a filtered walk may score: twice what it does where the filter has nothing to do with
