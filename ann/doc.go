@@ -21,5 +21,10 @@
 // Live is for vectors that change: additions, updates and deletions beside an index, one Search over all of it, and
 // compactions while searches go on.
 //
+// An index needs as many candidates as its data make it: Calibrate measures that on queries and refuses an index that finds
+// too few whatever it keeps. BENCHMARK.md has what all of this costs, beside hnswlib, faiss and coder/hnsw. The last, a
+// graph in pure Go, is behind this package's interface in package coderhnsw, and not the default because it does not find
+// what is near; that package says why.
+//
 // The package imports nothing but internal/vec and the standard library.
 package ann

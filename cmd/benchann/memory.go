@@ -18,7 +18,7 @@ import (
 
 // memoryEF is the efConstruction of the indexes whose memory is measured: that of a graph depends on M alone, so it need not be
 // a good one.
-const memoryEF = 32
+const memoryEF = 16
 
 // footprint is what an index file takes to open, in a process of its own.
 type footprint struct {
