@@ -106,7 +106,7 @@ func measureCold(ctx context.Context, l *split.Log, titles []content.Title, afte
 }
 
 // coldModels are what can be said of titles nobody watched: nothing, that nobody watched them, how popular older titles like
-// them are, and how like they are to what a profile watched.
+// them are, where a trained tower puts them, and how like they are to what a profile watched.
 func coldModels(vectors *content.Model) []benchmark.Model {
 	return []benchmark.Model{
 		{Name: "random", Seeded: true, Fit: fitRandom},
@@ -122,6 +122,7 @@ func coldModels(vectors *content.Model) []benchmark.Model {
 			}
 			return judge.Constant(score), nil
 		}},
+		{Name: "title_tower", Seeded: true, Fit: fitTitleTower(vectors)},
 		{Name: "content", Fit: func(_ context.Context, b *benchmark.Benchmark, _ uint64) (judge.Scorer, error) {
 			return judge.Func(func(user uint32, scores []float32) error {
 				clear(scores)

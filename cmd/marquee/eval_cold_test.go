@@ -15,7 +15,7 @@ import (
 	"marquee/training/model/content"
 )
 
-// TestContentOnTitlesLeftOutByReleaseDate holds the content model to the simpler ones on films of MovieLens 1M and on the simulator's
+// TestContentOnTitlesLeftOutByReleaseDate holds the content model and the title's tower to the simpler ones on films of MovieLens 1M and on the simulator's
 // catalogue: the whole interval of every difference is above 0.
 func TestContentOnTitlesLeftOutByReleaseDate(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -31,14 +31,16 @@ func TestContentOnTitlesLeftOutByReleaseDate(t *testing.T) {
 			for _, r := range study.Results {
 				t.Logf("%s %s: ndcg@10 %.4f, recall@20 %.4f", study.Protocol, r.Model, r.Metrics["ndcg@10"], r.Metrics["recall@20"])
 			}
-			last := study.Results[len(study.Results)-1]
-			if last.Model != "content" || len(last.Against) != 3 {
-				t.Fatalf("%s is compared with %d", last.Model, len(last.Against))
-			}
-			for _, d := range last.Against {
-				t.Logf("content - %s: %.4f (%.4f to %.4f), p %.4f", d.Reference, d.Mean, d.Low, d.High, d.PHolm)
-				if d.Low <= 0 {
-					t.Errorf("content - %s is %.4f (%.4f to %.4f), want an interval above 0", d.Reference, d.Mean, d.Low, d.High)
+			for i, name := range []string{"title_tower", "content"} {
+				r := study.Results[len(study.Results)-2+i]
+				if r.Model != name || len(r.Against) != 3 {
+					t.Fatalf("%s is compared with %d", r.Model, len(r.Against))
+				}
+				for _, d := range r.Against {
+					t.Logf("%s - %s: %.4f (%.4f to %.4f), p %.4f", name, d.Reference, d.Mean, d.Low, d.High, d.PHolm)
+					if d.Low <= 0 {
+						t.Errorf("%s - %s is %.4f (%.4f to %.4f), want an interval above 0", name, d.Reference, d.Mean, d.Low, d.High)
+					}
 				}
 			}
 		})
