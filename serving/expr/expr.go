@@ -3,6 +3,8 @@ package expr
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -12,10 +14,21 @@ import (
 	"marquee/catalog/changes"
 )
 
-// Filter says whether a title may be in an answer. Its conjuncts are told apart: what hangs on the title alone holds for every
-// request until the catalogue changes.
+// Filter says whether a title may be in an answer: whether all its clauses hold. They are told apart: those that hang on titles alone
+// hold for every request until the catalogue changes.
 type Filter struct {
-	fixed, varying []cel.Program
+	fixed   []clause
+	varying []choice
+}
+
+// clause holds when one of its programs is true: in CEL || is true if a side is, whatever became of the other.
+type clause []cel.Program
+
+// choice is a clause that hangs on the request too, its sides told apart by what they hang on.
+type choice struct {
+	request clause  // on the request alone: one evaluation is for all titles
+	title   *Filter // on titles alone; without such sides it holds for none
+	both    clause
 }
 
 // Filter compiles a filter: an expression whose value is a bool.
@@ -34,37 +47,61 @@ func (c *Compiler) filter(text string) (*Filter, error) {
 	}
 	f := &Filter{}
 	whole := a.NativeRep()
-	for _, conjunct := range conjuncts(nil, whole.Expr()) {
-		p, err := c.part(whole, conjunct)
-		if err != nil {
+	for _, conjunct := range sides(nil, whole.Expr(), operators.LogicalAnd) {
+		if err := c.add(f, whole, sides(nil, conjunct, operators.LogicalOr)); err != nil {
 			return nil, err
-		}
-		if varies(conjunct) {
-			f.varying = append(f.varying, p)
-		} else {
-			f.fixed = append(f.fixed, p)
 		}
 	}
 	return f, nil
 }
 
-// conjuncts appends what stands between the &&.
-func conjuncts(list []ast.Expr, e ast.Expr) []ast.Expr {
-	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == operators.LogicalAnd {
+// add puts a clause, what stands between its ||, to a filter.
+func (c *Compiler) add(f *Filter, whole *ast.AST, disjuncts []ast.Expr) error {
+	var title clause
+	var varying choice
+	for _, e := range disjuncts {
+		p, err := c.part(whole, e)
+		if err != nil {
+			return err
+		}
+		switch {
+		case !varies(e):
+			title = append(title, p)
+		case mentions(e, titleName):
+			varying.both = append(varying.both, p)
+		default:
+			varying.request = append(varying.request, p)
+		}
+	}
+	if len(varying.request)+len(varying.both) == 0 {
+		f.fixed = append(f.fixed, title)
+		return nil
+	}
+	varying.title = &Filter{fixed: []clause{title}}
+	f.varying = append(f.varying, varying)
+	return nil
+}
+
+// sides appends what stands between the && or ||.
+func sides(list []ast.Expr, e ast.Expr, operator string) []ast.Expr {
+	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == operator {
 		for _, arg := range e.AsCall().Args() {
-			list = conjuncts(list, arg)
+			list = sides(list, arg, operator)
 		}
 		return list
 	}
 	return append(list, e)
 }
 
-// varies reports whether an expression hangs on more than the title. A variable of its own that is called as one of the request's
-// makes it seem so, which costs time and nothing else.
-func varies(e ast.Expr) bool {
+// varies reports whether an expression hangs on more than the title.
+func varies(e ast.Expr) bool { return mentions(e, viewerName, nowName) }
+
+// mentions reports whether an expression has one of the variables. A variable of its own that is called the same makes it seem so,
+// which costs time and nothing else.
+func mentions(e ast.Expr, names ...string) bool {
 	found := false
 	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
-		if e.Kind() == ast.IdentKind && (e.AsIdent() == viewerName || e.AsIdent() == nowName) {
+		if e.Kind() == ast.IdentKind && slices.Contains(names, strings.TrimPrefix(e.AsIdent(), ".")) {
 			found = true
 		}
 	}))
@@ -88,19 +125,55 @@ func (c *Compiler) part(whole *ast.AST, e ast.Expr) (cel.Program, error) {
 func (f *Filter) Fixed() bool { return len(f.varying) == 0 }
 
 // Holds reports whether what hangs on the title alone is true of it.
-func (f *Filter) Holds(t *changes.Title) bool { return all(f.fixed, t, nil) }
-
-// HoldsNow reports whether the rest is true of it in a request.
-func (f *Filter) HoldsNow(t *changes.Title, r *Request) bool { return all(f.varying, t, r) }
-
-func all(parts []cel.Program, t *changes.Title, r *Request) bool {
-	for _, p := range parts {
-		// Without a value it is not true.
-		if v, _, err := p.Eval(newVariables(t, r)); err != nil || v != types.True {
+func (f *Filter) Holds(t *changes.Title) bool {
+	v := newVariables(t, nil)
+	for _, c := range f.fixed {
+		if !c.holds(v) {
 			return false
 		}
 	}
 	return true
+}
+
+// HoldsNow reports whether the rest is true of it in a request.
+func (f *Filter) HoldsNow(t *changes.Title, r *Request) bool {
+	v := newVariables(t, r)
+	for i := range f.varying {
+		c := &f.varying[i]
+		if !c.request.holds(v) && !c.title.Holds(t) && !c.both.holds(v) {
+			return false
+		}
+	}
+	return true
+}
+
+// Settle evaluates once what hangs on the request alone. It appends the filters of titles alone of which HoldsNow still hangs, and
+// reports whether there is more to it: if not, HoldsNow holds for the titles that all these hold for.
+func (f *Filter) Settle(r *Request, rest []*Filter) (also []*Filter, more bool) {
+	if len(f.varying) == 0 {
+		return rest, false
+	}
+	v := newVariables(nil, r)
+	for i := range f.varying {
+		switch c := &f.varying[i]; {
+		case c.request.holds(v):
+		case len(c.both) > 0:
+			more = true
+		default:
+			rest = append(rest, c.title)
+		}
+	}
+	return rest, more
+}
+
+func (c clause) holds(v *variables) bool {
+	for _, p := range c {
+		// Without a value it is not true.
+		if got, _, err := p.Eval(v); err == nil && got == types.True {
+			return true
+		}
+	}
+	return false
 }
 
 // Boost multiplies a title's score.

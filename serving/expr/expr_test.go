@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,24 +43,27 @@ func onTV() *expr.Request {
 func TestFilters(t *testing.T) {
 	c := newCompiler(t)
 	for text, want := range map[string]struct{ alien, bare, fixed bool }{
-		`title.year > 1970`:                                          {true, false, true},
-		`title.year > 1970 || title.id == "t2"`:                      {true, true, true},
-		`!has(title.year) || title.year > 1980`:                      {false, true, true},
-		`"Horror" in title.genres`:                                   {true, false, true},
-		`title.genres.exists(g, g.startsWith("Sci"))`:                {true, false, true},
-		`title.kind == "film" && title.language == "en"`:             {true, false, true},
-		`title.maturity_age <= 12`:                                   {false, false, true},
-		`title.runtime < duration("2h")`:                             {true, false, true},
-		`title.name.matches("^Ali")`:                                 {true, false, true},
-		`title.episodes == 0`:                                        {true, true, true},
-		`viewer.device_class == "tv" && title.year < 1980`:           {true, false, false},
-		`viewer.device_class == "phone" || title.id == "t1"`:         {true, false, false},
-		`now - title.added_at < duration("72h")`:                     {true, false, false},
-		`!has(viewer.max_maturity_age)`:                              {true, true, false},
-		`viewer.max_maturity_age > 0`:                                {false, false, false},
-		`true`:                                                       {true, true, true},
-		`Title{year: 1979}.year == 1979`:                             {false, false, true}, // titles are not made
-		`viewer.country in ["NO", "SE"] && "Comedy" in title.genres`: {false, false, false},
+		`title.year > 1970`:                                                                    {true, false, true},
+		`title.year > 1970 || title.id == "t2"`:                                                {true, true, true},
+		`!has(title.year) || title.year > 1980`:                                                {false, true, true},
+		`"Horror" in title.genres`:                                                             {true, false, true},
+		`title.genres.exists(g, g.startsWith("Sci"))`:                                          {true, false, true},
+		`title.kind == "film" && title.language == "en"`:                                       {true, false, true},
+		`title.maturity_age <= 12`:                                                             {false, false, true},
+		`title.runtime < duration("2h")`:                                                       {true, false, true},
+		`title.name.matches("^Ali")`:                                                           {true, false, true},
+		`title.episodes == 0`:                                                                  {true, true, true},
+		`viewer.device_class == "tv" && title.year < 1980`:                                     {true, false, false},
+		`viewer.device_class == "phone" || title.id == "t1"`:                                   {true, false, false},
+		`now - title.added_at < duration("72h")`:                                               {true, false, false},
+		`viewer.country == "SE" || title.year > 1970`:                                          {true, false, false},
+		`title.year > 1980 || viewer.country == "NO"`:                                          {true, true, false},
+		`viewer.country == "SE" || title.id == "t2" || now - title.added_at < duration("72h")`: {true, true, false},
+		`!has(viewer.max_maturity_age)`:                                                        {true, true, false},
+		`viewer.max_maturity_age > 0`:                                                          {false, false, false},
+		`true`:                                                                                 {true, true, true},
+		`Title{year: 1979}.year == 1979`:                                                       {false, false, true}, // titles are not made
+		`viewer.country in ["NO", "SE"] && "Comedy" in title.genres`:                           {false, false, false},
 	} {
 		f, err := c.Filter(text)
 		if err != nil {
@@ -67,6 +71,14 @@ func TestFilters(t *testing.T) {
 			continue
 		}
 		holds := func(title *changes.Title) bool { return f.Holds(title) && f.HoldsNow(title, onTV()) }
+		for _, title := range []*changes.Title{alien(), bare()} {
+			if rest, more := f.Settle(onTV(), nil); !more {
+				settled := !slices.ContainsFunc(rest, func(f *expr.Filter) bool { return !f.Holds(title) })
+				if settled != f.HoldsNow(title, onTV()) {
+					t.Errorf("%s of %s: settled it is %v, asked %v", text, title.ID, settled, !settled)
+				}
+			}
+		}
 		if holds(alien()) != want.alien || holds(bare()) != want.bare || f.Fixed() != want.fixed {
 			t.Errorf("%s: Alien %v, a bare title %v, fixed %v; want %+v", text, holds(alien()), holds(bare()), f.Fixed(), want)
 		}

@@ -256,14 +256,18 @@ func (q *Query) Begin(p *Picture, a view.Audience, trending *state.Trend) {
 	q.Past, q.Excluded, q.Known = q.Past[:0], Excluded{}, false
 	q.Affinity, q.Vector, q.Interactions = q.Affinity[:0], q.Vector[:0], q.Interactions[:0]
 	q.Plan, q.TopScore = ann.Plan{}, 0
-	q.wish, q.Refused, q.Ranked = wish{}, 0, false
+	q.wish.forget()
+	q.Refused, q.Ranked = 0, false
 	q.near.forget()
 	q.trend = p.trending(trending)
 	q.Reset()
 }
 
 // End lets go of what belongs to the release.
-func (q *Query) End() { q.Picture, q.trend, q.wish = nil, nil, wish{} }
+func (q *Query) End() {
+	q.Picture, q.trend = nil, nil
+	q.wish.forget()
+}
 
 // Reset forgets the candidates.
 func (q *Query) Reset() {
