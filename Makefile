@@ -18,7 +18,7 @@ HNSWLIB_VERSION := 0.8.0
 FAISS_VERSION := 1.15.1
 NUMPY_VERSION := 2.3.4
 
-.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-vec bench-scale bench-twotower bench-eval bench-ingest bench-serving lake-readers onnx-readers results clean help
+.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e hard-filters generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-vec bench-scale bench-twotower bench-eval bench-ingest bench-serving lake-readers onnx-readers results clean help
 
 help: ## Show these commands.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -68,6 +68,10 @@ RUNS ?= 100
 SEED ?= 0
 crash: setup kafka-jars ## Kill everything RUNS times at random moments; an acknowledged event must be stored once. SEED repeats.
 	@go run ./internal/testkit/crashrun -runs $(RUNS) -seed $(SEED)
+
+ANSWERS ?= 1000000
+hard-filters: setup ## Check ANSWERS random answers of the service: not one title that its viewer must not be shown, on every rung.
+	@SERVING_ANSWERS=$(ANSWERS) go test -count=1 -timeout 4h -v -run TestHardFiltersHoldOnEveryRung ./serving
 
 bench: setup ## Run every Go benchmark once.
 	@go test -run='^$$' -bench=. -benchmem $(PKGS)
