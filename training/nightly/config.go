@@ -25,6 +25,10 @@ type Config struct {
 	// Index is who makes a release's search indexes: marquee, or coder for coder/hnsw, which version 0.6.1 of is refused
 	// at publishing for finding too few beyond some hundred titles.
 	Index string `koanf:"index"`
+	// Ranker: the night trains the ranker over all sources as well (training.ranker), and releases it where it foretells the plays of
+	// the evaluation better than the factors. It is off because plays are not tastes: from plays alone it learns what viewers
+	// were shown along with what they like, and in the simulator, whose tastes are known, viewers were then served worse.
+	Ranker bool `koanf:"ranker"`
 }
 
 // The values of Config.Index.

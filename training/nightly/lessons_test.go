@@ -17,7 +17,7 @@ import (
 // ranking is the pipeline with a ranker for a small world.
 func (h *house) ranking() *nightly.Pipeline {
 	p := h.pipeline()
-	p.Recipe.Ranker = ranker.DefaultConfig()
+	p.Config.Ranker, p.Recipe.Ranker = true, ranker.DefaultConfig()
 	r := &p.Recipe.Ranker
 	r.Windows, r.Candidates, r.Trees.MinLeaf, r.Trees.Rounds = 3, 20, 20, 60
 	return p

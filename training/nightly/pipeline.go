@@ -20,6 +20,7 @@ import (
 	"marquee/training/dataset"
 	"marquee/training/model"
 	"marquee/training/model/content"
+	"marquee/training/ranker"
 )
 
 // The names of models in results, as the JSON carries them.
@@ -136,6 +137,9 @@ type Summary struct {
 // since. There are both a summary and an error where the data were refused, a *QualityError, and where the release was made and
 // only the tidying failed.
 func (p *Pipeline) Run(ctx context.Context, asOf time.Time) (*Summary, error) {
+	if !p.Config.Ranker {
+		p.Recipe.Ranker = ranker.Config{}
+	}
 	if err := errors.Join(p.Config.Validate(), p.Recipe.Validate()); err != nil {
 		return nil, err
 	}
