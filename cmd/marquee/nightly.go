@@ -115,7 +115,7 @@ func (e *engines) nightly(c *console, at time.Time, accept nightly.Acceptance) (
 		return nil, err
 	}
 	p := &nightly.Pipeline{
-		Config: e.settings.Training.Nightly, Recipe: nightly.Recipe{ALS: e.settings.Training.ALS, Ranker: e.settings.Training.Ranker},
+		Config: e.settings.Training.Nightly, Recipe: e.settings.Training.recipe(),
 		DB: e.db, Lake: e.lake, Features: snapshots{e.builder()}, Registry: e.registry.As("nightly"),
 		Quality: qualityGate{e.quality}, Accept: accept, Catalogue: catalogue{e.warehouse.Conn()},
 		Staging: e.scratch("staging"), Version: buildVersion(), Log: e.log,
@@ -176,7 +176,7 @@ func printSummary(c *console, s *nightly.Summary) error {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	var rows [][]string
-	for _, model := range []string{"als", "hybrid", "popular", "popular_decayed", "incumbent"} {
+	for _, model := range []string{"als", "towers", "hybrid", "popular", "popular_decayed", "incumbent"} {
 		if metrics, ok := s.Metrics[model]; ok {
 			row := []string{model}
 			for _, name := range names {
@@ -199,10 +199,33 @@ func printSummary(c *console, s *nightly.Summary) error {
 	if r := s.Ranker; r != nil {
 		fmt.Fprintf(c.stdout, "ranker over all sources, of %d windows: %s\n", r.Windows, r.Reason)
 	}
+	if t := s.Towers; t != nil {
+		fmt.Fprintf(c.stdout, "towers, trained in %.1f s: %s\n", t.Seconds, t.Reason)
+		if d := t.BesideALS; d != nil {
+			fmt.Fprintf(c.stdout, "  against als: NDCG@10 %+.4f, %.0f%% interval %+.4f to %+.4f\n", d.Difference.Mean, 100*d.Difference.Level, d.Difference.Low, d.Difference.High)
+		}
+	}
+	printBeginning(c, s.Beginning)
 	if len(s.Resumed) > 0 {
 		fmt.Fprintf(c.stdout, "taken from an earlier run of the same: %s\n", strings.Join(s.Resumed, ", "))
 	}
 	return nil
+}
+
+// printBeginning says what the release was trained from.
+func printBeginning(c *console, b nightly.Beginning) {
+	if !b.Warm {
+		fmt.Fprintf(c.stdout, "begun cold: %s\n", b.Reason)
+		return
+	}
+	fmt.Fprintf(c.stdout, "begun warm, from release %s: %d titles carried over", b.From, b.Titles)
+	if b.Towers > 0 {
+		fmt.Fprintf(c.stdout, ", %d by the towers", b.Towers)
+	}
+	if b.Reason != "" {
+		fmt.Fprintf(c.stdout, "; %s", b.Reason)
+	}
+	fmt.Fprintln(c.stdout)
 }
 
 func upper(names []string) []string {

@@ -23,6 +23,7 @@ import (
 	"marquee/training/als"
 	"marquee/training/nightly"
 	"marquee/training/ranker"
+	"marquee/training/twotower"
 )
 
 // settings are all settings there are; config.example.yaml lists and explains them, and a test holds the two together.
@@ -63,9 +64,16 @@ type databaseSettings struct {
 }
 
 type trainingSettings struct {
-	ALS     als.Config     `koanf:"als"`
-	Ranker  ranker.Config  `koanf:"ranker"`
-	Nightly nightly.Config `koanf:"nightly"`
+	ALS    als.Config    `koanf:"als"`
+	Ranker ranker.Config `koanf:"ranker"`
+	// TwoTower is of the night's two towers.
+	TwoTower twotower.Config `koanf:"twotower"`
+	Nightly  nightly.Config  `koanf:"nightly"`
+}
+
+// recipe is what nights train by.
+func (t trainingSettings) recipe() nightly.Recipe {
+	return nightly.Recipe{ALS: t.ALS, Ranker: t.Ranker, Towers: t.TwoTower}
 }
 
 func defaultSettings() settings {
@@ -74,7 +82,7 @@ func defaultSettings() settings {
 		RPC: rpc.DefaultConfig(), Auth: auth.DefaultConfig(), Telemetry: telemetry.DefaultConfig(),
 		Broker: broker.DefaultConfig(), Warehouse: warehouse.DefaultConfig(), Database: databaseSettings{URL: "sqlite:"},
 		Catalog: catalog.DefaultConfig(), Ingest: ingest.DefaultConfig(), Compaction: compact.DefaultConfig(), Features: features.DefaultConfig(),
-		Training: trainingSettings{ALS: als.DefaultConfig(), Ranker: ranker.DefaultConfig(), Nightly: nightly.DefaultConfig()},
+		Training: trainingSettings{ALS: als.DefaultConfig(), Ranker: ranker.DefaultConfig(), TwoTower: nightly.DefaultTowers(), Nightly: nightly.DefaultConfig()},
 		Serving:  serving.DefaultConfig(),
 	}
 }
@@ -83,7 +91,7 @@ func defaultSettings() settings {
 func (s settings) Validate() error {
 	errs := []error{
 		s.RPC.Validate(), s.Auth.Validate(), s.Auth.CheckListen(s.RPC.Listen), s.Telemetry.Validate(), s.Broker.Validate(), s.Warehouse.Validate(), s.Catalog.Validate(),
-		s.Ingest.Validate(), s.Compaction.Validate(), s.Features.Validate(), nightly.Recipe{ALS: s.Training.ALS, Ranker: s.Training.Ranker}.Validate(), s.Training.Nightly.Validate(), s.Serving.Validate(),
+		s.Ingest.Validate(), s.Compaction.Validate(), s.Features.Validate(), s.Training.recipe().Validate(), s.Training.Nightly.Validate(), s.Serving.Validate(),
 	}
 	if s.DataDir == "" {
 		errs = append(errs, errors.New("data_dir must name a folder"))

@@ -39,10 +39,14 @@ func (t trainALSCommand) Run(c *console) (err error) {
 	if err != nil {
 		return err
 	}
+	described, err := nightly.Describe(titles)
+	if err != nil {
+		return err
+	}
 	bar := newProgress(c.stderr, e.log, "epochs", int64(e.settings.Training.ALS.Epochs))
 	dir, m, err := nightly.BuildRelease(c.ctx, x, nightly.Recipe{ALS: e.settings.Training.ALS}, nightly.ReleaseOptions{
 		Staging: e.scratch("staging"), Version: buildVersion(), HalfLife: e.settings.Training.Nightly.PopularityHalfLife,
-		Catalogue: titles,
+		Described: described,
 		Index:     e.settings.Training.Nightly.Index,
 		Snapshot:  nightly.Snapshot{ID: x.Snapshot, AsOf: time.UnixMicro(x.AsOf).UTC(), Hash: hash},
 		Progress:  func(p als.Progress) { bar.set(int64(p.Epoch)) },

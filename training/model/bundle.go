@@ -27,6 +27,7 @@ type Bundle struct {
 	similar      ann.Index
 	content      *content.Model
 	ranker       *ranked
+	towers       *towers
 
 	mappings []*mapping
 	indexes  []*ann.File
@@ -177,7 +178,7 @@ func (b *Bundle) Release() error {
 }
 
 func (b *Bundle) unmap() error {
-	errs := []error{b.ranker.close()}
+	errs := []error{b.ranker.close(), b.towers.close()}
 	for _, f := range b.indexes {
 		errs = append(errs, f.Close())
 	}

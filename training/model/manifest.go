@@ -13,9 +13,14 @@
 //	ranker.onnx         puts candidates in order: features (batch x features) to scores (batch x 1)
 //	outcomes.onnx       how likely they are played, and how far: features to scores (batch x 2)
 //	neighbours.arrow    a row a title: when anybody first met it, and its nearest titles by who watches them
+//	user_tower.onnx     a viewer's vector of what they watched
+//	title_tower.onnx    a title's vector of its row and its terms, of a new title of its terms alone
+//	title_vectors.arrow a row a title: its vector by the title tower, float32
+//	towers.ann          index of these by inner product: titles for a viewer's vector by the tower
 //
-// A title's row is its number in every one of them but content and terms, which only a release made beside a catalogue has; the last
-// three are those of a release whose ranker did better than the vectors alone. Rows mean nothing outside their bundle.
+// A title's row is its number in every one of them but content and terms, which only a release made beside a catalogue has; ranker,
+// outcomes and neighbours are those of a release whose ranker did better than the vectors alone, the last four those of one whose towers
+// did no worse than popularity. Rows mean nothing outside their bundle.
 package model
 
 import (
@@ -48,6 +53,11 @@ const (
 	RankerFile     = "ranker.onnx"
 	OutcomesFile   = "outcomes.onnx"
 	NeighboursFile = "neighbours.arrow"
+	// The four of the towers are there together or not at all.
+	UserTowerFile    = "user_tower.onnx"
+	TitleTowerFile   = "title_tower.onnx"
+	TitleVectorsFile = "title_vectors.arrow"
+	TowersFile       = "towers.ann"
 )
 
 // maxManifest bounds what is read as a manifest.
@@ -101,9 +111,21 @@ type Manifest struct {
 	Recall map[string]float64 `json:"recall,omitempty"`
 	// Ranker says what the release's ranker takes; nil where it has none.
 	Ranker *RankerInfo `json:"ranker,omitempty"`
+	// Towers says what the release's towers take; nil where it has none.
+	Towers *TowersInfo `json:"towers,omitempty"`
+	// Start says what training began from; nil where that was chance.
+	Start *Start `json:"start,omitempty"`
 	// Quality is what was found of the data before the run, for people.
 	Quality *Quality        `json:"quality,omitempty"`
 	Files   map[string]File `json:"files"`
+}
+
+// Start is what training began from: an earlier release's vectors of the titles that both have.
+type Start struct {
+	From string `json:"from"`
+	// Titles is how many titles' vectors came from there, Towers how many that the towers know by number.
+	Titles int `json:"titles"`
+	Towers int `json:"towers,omitempty"`
 }
 
 // Quality says how the data that a model was trained on stood its checks.
@@ -208,6 +230,14 @@ func (m Manifest) validate() error {
 	if m.Ranker != nil && (m.Ranker.Neighbours < 1 || m.Ranker.Neighbours > MaxNeighbours || m.Ranker.Candidates < 1) {
 		fail("ranker: neighbours must be between 1 and %d and candidates 1 or more, are %d and %d", MaxNeighbours, m.Ranker.Neighbours, m.Ranker.Candidates)
 	}
+	for _, name := range []string{UserTowerFile, TitleTowerFile, TitleVectorsFile, TowersFile} {
+		if _, there := m.Files[name]; there != (m.Towers != nil) {
+			fail("files must name %s where there are towers, and only there", name)
+		}
+	}
+	if m.Towers != nil {
+		errs = append(errs, m.Towers.validate())
+	}
 	if m.AsOf.IsZero() || m.Created.IsZero() {
 		fail("as_of and created must be set")
 	}
@@ -234,7 +264,7 @@ func (m Manifest) validate() error {
 func (m Manifest) makeID() (string, error) {
 	m.ID, m.Created, m.CodeVersion, m.Quality, m.Recall = "", time.Time{}, "", nil, nil
 	files := map[string]File{}
-	for _, name := range []string{TitlesFile, FactorsFile, GramianFile, ContentFile, TermsFile, RankerFile, OutcomesFile, NeighboursFile} {
+	for _, name := range []string{TitlesFile, FactorsFile, GramianFile, ContentFile, TermsFile, RankerFile, OutcomesFile, NeighboursFile, UserTowerFile, TitleTowerFile, TitleVectorsFile} {
 		if f, ok := m.Files[name]; ok {
 			files[name] = f
 		}

@@ -76,11 +76,13 @@ func (b *Bundle) load(dir string) error {
 		return err
 	}
 	var err error
-	if b.retrieve, err = b.openIndex(dir, RetrieveFile, ann.InnerProduct); err != nil {
+	if b.retrieve, err = b.openIndex(dir, RetrieveFile, b.manifest.Dim, ann.InnerProduct); err != nil {
 		return err
 	}
-	b.similar, err = b.openIndex(dir, SimilarFile, ann.Cosine)
-	return err
+	if b.similar, err = b.openIndex(dir, SimilarFile, b.manifest.Dim, ann.Cosine); err != nil {
+		return err
+	}
+	return b.loadTowers(dir)
 }
 
 func (b *Bundle) openMapped(dir, name string) ([]byte, error) {
@@ -175,7 +177,7 @@ func (b *Bundle) loadFactors(dir string) error {
 	return nil
 }
 
-func (b *Bundle) openIndex(dir, name string, metric ann.Metric) (ann.Index, error) {
+func (b *Bundle) openIndex(dir, name string, dim int, metric ann.Metric) (ann.Index, error) {
 	f, err := ann.Open(filepath.Join(dir, name))
 	var ofSystem *fs.PathError
 	if errors.As(err, &ofSystem) {
@@ -185,9 +187,9 @@ func (b *Bundle) openIndex(dir, name string, metric ann.Metric) (ann.Index, erro
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	b.indexes = append(b.indexes, f)
-	if f.Len() != b.manifest.Titles || f.Dim() != b.manifest.Dim || f.Metric() != metric {
+	if f.Len() != b.manifest.Titles || f.Dim() != dim || f.Metric() != metric {
 		return nil, fmt.Errorf("%w: %s holds %d vectors of dimension %d by %v, want %d of %d by %v",
-			ErrCorrupt, name, f.Len(), f.Dim(), f.Metric(), b.manifest.Titles, b.manifest.Dim, metric)
+			ErrCorrupt, name, f.Len(), f.Dim(), f.Metric(), b.manifest.Titles, dim, metric)
 	}
 	return f, nil
 }

@@ -37,7 +37,9 @@ type Release struct {
 	Content *content.Model
 	// Ranker, where not nil, puts candidates in order.
 	Ranker *Ranker
-	// Index tunes both indexes; its Metric is ignored.
+	// Towers, where not nil, are a second source of candidates, and know titles that nobody has watched.
+	Towers *Towers
+	// Index tunes all indexes; its Metric is ignored.
 	Index ann.Options
 	// BuildIndex makes them; nil means ann.Build.
 	BuildIndex ann.Builder
@@ -148,7 +150,7 @@ func (r *Release) complete() error {
 		r.Manifest.Created = time.Now()
 	}
 	r.Manifest.Recall = nil
-	if err := r.completeRanker(); err != nil {
+	if err := errors.Join(r.completeRanker(), r.completeTowers()); err != nil {
 		return err
 	}
 	r.Manifest.Created, r.Manifest.AsOf = r.Manifest.Created.UTC(), r.Manifest.AsOf.UTC()
@@ -184,8 +186,8 @@ func (r *Release) writeFiles(ctx context.Context, dir string) (map[string]File, 
 		{TitlesFile, func(w io.Writer) error { return writeTitles(w, *r) }},
 		{FactorsFile, func(w io.Writer) error { return writeRows(w, "factors", rows, d, flat32(r.Factors)) }},
 		{GramianFile, func(w io.Writer) error { return writeRows(w, "gramian", d, d, flat64(r.Gram)) }},
-		{RetrieveFile, func(w io.Writer) error { return r.writeIndex(ctx, w, ann.InnerProduct) }},
-		{SimilarFile, func(w io.Writer) error { return r.writeIndex(ctx, w, ann.Cosine) }},
+		{RetrieveFile, func(w io.Writer) error { return r.writeIndex(ctx, w, r.index(ann.InnerProduct)) }},
+		{SimilarFile, func(w io.Writer) error { return r.writeIndex(ctx, w, r.index(ann.Cosine)) }},
 	}
 	if r.Content != nil {
 		t := r.Content.Table()
@@ -193,6 +195,7 @@ func (r *Release) writeFiles(ctx context.Context, dir string) (map[string]File, 
 			part{TermsFile, func(w io.Writer) error { return writeTerms(w, t) }})
 	}
 	parts = append(parts, r.rankerParts()...)
+	parts = append(parts, r.towerParts(ctx)...)
 	files := map[string]File{}
 	for _, p := range parts {
 		if err := ctx.Err(); err != nil {
@@ -207,25 +210,39 @@ func (r *Release) writeFiles(ctx context.Context, dir string) (map[string]File, 
 	return files, nil
 }
 
-func (r *Release) writeIndex(ctx context.Context, w io.Writer, metric ann.Metric) error {
+// index is what a search index is made of.
+type index struct {
+	vectors []float32
+	dim     int
+	metric  ann.Metric
+	probes  []float32
+	// name is what its recall is called in the manifest.
+	name string
+}
+
+func (r *Release) index(metric ann.Metric) index {
+	return index{r.Factors, r.Manifest.Dim, metric, r.Probes, metric.String()}
+}
+
+func (r *Release) writeIndex(ctx context.Context, w io.Writer, of index) error {
 	opts, build := r.Index, r.BuildIndex
-	opts.Metric = metric
+	opts.Metric = of.metric
 	if build == nil {
 		build = ann.Build
 	}
-	index, err := build(ctx, r.Factors, r.Manifest.Dim, opts)
+	index, err := build(ctx, of.vectors, of.dim, opts)
 	if err != nil {
 		return err
 	}
-	if len(r.Probes) > 0 {
+	if len(of.probes) > 0 {
 		var recall float64
-		if index, recall, err = ann.Calibrate(ctx, index, r.Probes); err != nil {
+		if index, recall, err = ann.Calibrate(ctx, index, of.probes); err != nil {
 			return err
 		}
 		if r.Manifest.Recall == nil {
 			r.Manifest.Recall = map[string]float64{}
 		}
-		r.Manifest.Recall[metric.String()] = recall
+		r.Manifest.Recall[of.name] = recall
 	}
 	_, err = index.WriteTo(w)
 	return err

@@ -29,6 +29,11 @@ type Config struct {
 	// the evaluation better than the factors. It is off because plays are not tastes: from plays alone it learns what viewers
 	// were shown along with what they like, and in the simulator, whose tastes are known, viewers were then served worse.
 	Ranker bool `koanf:"ranker"`
+	// Towers: the night trains two towers as well (training.twotower), and releases them where popularity is no better.
+	Towers bool `koanf:"towers"`
+	// WarmStart: what is released is trained from the vectors of the release in use, where both have a title. What is evaluated
+	// is not, since that release knows the events it is judged by.
+	WarmStart bool `koanf:"warm_start"`
 }
 
 // The values of Config.Index.
@@ -41,7 +46,7 @@ const (
 func DefaultConfig() Config {
 	return Config{
 		HoldoutQuantile: 0.9, PopularityHalfLife: 30 * 24 * time.Hour, MaxLoss: 0.02,
-		KeepReleases: 7, KeepSnapshots: 7, LeaseTTL: 30 * time.Second, Index: indexMarquee,
+		KeepReleases: 7, KeepSnapshots: 7, LeaseTTL: 30 * time.Second, Index: indexMarquee, Towers: true, WarmStart: true,
 	}
 }
 

@@ -19,12 +19,13 @@ type evaluation struct {
 	Metrics     map[string]map[string]float64 `json:"metrics"`
 	Comparisons []Comparison                  `json:"comparisons"`
 	Ranker      *RankerVerdict                `json:"ranker,omitempty"`
+	Towers      *TowersVerdict                `json:"towers,omitempty"`
 }
 
 func (e *evaluation) summary(whole Snapshot, incumbent *incumbentRelease) *Summary {
 	return &Summary{
 		Incumbent: incumbent.ID, AsOf: whole.AsOf, Protocol: Protocol, CutAt: e.CutAt, Users: e.Users,
-		Metrics: e.Metrics, Comparisons: e.Comparisons, Ranker: e.Ranker,
+		Metrics: e.Metrics, Comparisons: e.Comparisons, Ranker: e.Ranker, Towers: e.Towers,
 	}
 }
 
@@ -63,6 +64,11 @@ func (p *Pipeline) evaluate(ctx context.Context, whole, train Snapshot, incumben
 	candidate, fitted, err := p.retrain(ctx, e, modelALS, h, split, p.Recipe)
 	if err != nil {
 		return nil, err
+	}
+	if p.Recipe.Towers.Epochs > 0 {
+		if err := p.judgeTowers(ctx, e, split, h, popular, candidate); err != nil {
+			return nil, err
+		}
 	}
 	if p.Recipe.Ranker.Windows > 0 {
 		if err := l.learn(ctx, split, train, fitted); err != nil {

@@ -21,6 +21,7 @@ import (
 	"marquee/training/model"
 	"marquee/training/model/content"
 	"marquee/training/ranker"
+	"marquee/training/twotower"
 )
 
 // The names of models in results, as the JSON carries them.
@@ -30,6 +31,7 @@ const (
 	modelPopularDecayed = "popular_decayed"
 	modelIncumbent      = "incumbent"
 	modelHybrid         = "hybrid"
+	modelTowers         = "towers"
 )
 
 // leaseName is what keeps two runs apart, in whatever processes they are.
@@ -72,6 +74,8 @@ type Registry interface {
 	Manifest(ctx context.Context, id string) (model.Manifest, error)
 	// Verify reads a release in full. Errors wrap registry.ErrUnknown or model.ErrCorrupt.
 	Verify(ctx context.Context, id string) error
+	// FetchDir returns a folder with a release: the store's own, or a copy in cacheDir.
+	FetchDir(ctx context.Context, id, cacheDir string) (string, error)
 	// PublishDir stores the bundle in dir under its own id; one that is there already, and whole, stays.
 	PublishDir(ctx context.Context, dir string) error
 	// PromoteID makes a release current, unless a higher fencing token already promoted.
@@ -124,7 +128,11 @@ type Summary struct {
 	Comparisons []Comparison `json:"comparisons"`
 	// Ranker says what was found of the ranker over all sources; nil where none is to be trained.
 	Ranker *RankerVerdict `json:"ranker,omitempty"`
-	Gate   Verdict        `json:"gate"`
+	// Towers says what was found of the two towers; nil where none are to be trained.
+	Towers *TowersVerdict `json:"towers,omitempty"`
+	// Beginning says what the release's training began from.
+	Beginning Beginning `json:"beginning"`
+	Gate      Verdict   `json:"gate"`
 	// Quality is what was found of the data, and who overruled what.
 	Quality *model.Quality `json:"quality,omitempty"`
 	// Resumed names the steps whose results an earlier run had recorded.
@@ -139,6 +147,9 @@ type Summary struct {
 func (p *Pipeline) Run(ctx context.Context, asOf time.Time) (*Summary, error) {
 	if !p.Config.Ranker {
 		p.Recipe.Ranker = ranker.Config{}
+	}
+	if !p.Config.Towers {
+		p.Recipe.Towers = twotower.Config{}
 	}
 	if err := errors.Join(p.Config.Validate(), p.Recipe.Validate()); err != nil {
 		return nil, err
@@ -206,13 +217,13 @@ func (p *Pipeline) run(ctx context.Context, lease *db.Lease, b *begun) (*Summary
 	}
 	s := e.summary(whole, incumbent)
 	s.Quality = b.quality
-	release, err := p.release(ctx, j, whole, e, b.quality, func(ctx context.Context, x *dataset.Interactions) (*model.Ranker, error) {
+	release, err := p.release(ctx, j, whole, e, b.quality, incumbent, func(ctx context.Context, x *dataset.Interactions) (*model.Ranker, error) {
 		return p.ranker(ctx, l, whole, train, e, x)
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.Bundle = release.Bundle
+	s.Bundle, s.Beginning = release.Bundle, release.Beginning
 	if err := p.conclude(ctx, j, s, decide(e.Comparisons, release.Size, incumbent, p.Config.MaxLoss)); err != nil {
 		return nil, err
 	}
@@ -267,7 +278,7 @@ func (p *Pipeline) report(step string) {
 func (p *Pipeline) runKey(whole, train Snapshot) (string, error) {
 	b, err := json.Marshal(map[string]any{
 		"whole": whole.ID, "train": train.ID, "recipe": p.Recipe.comparable(), "version": p.Version, "protocol": Protocol,
-		"holdout": p.Config.HoldoutQuantile, "half_life": p.Config.PopularityHalfLife,
+		"holdout": p.Config.HoldoutQuantile, "half_life": p.Config.PopularityHalfLife, "warm": p.Config.WarmStart,
 	})
 	if err != nil {
 		return "", fmt.Errorf("name the run: %w", err)

@@ -11,6 +11,7 @@ import (
 	"marquee/training/dataset"
 	"marquee/training/model"
 	"marquee/training/ranker"
+	"marquee/training/twotower"
 )
 
 // Recipe is everything that decides a release besides its data. It travels in the release's manifest, so that an
@@ -19,16 +20,23 @@ type Recipe struct {
 	ALS als.Config `json:"als"`
 	// Ranker is that of the ranker over all sources; of 0 windows, none is trained.
 	Ranker ranker.Config `json:"ranker"`
+	// Towers is that of the two towers; of 0 epochs, none are trained.
+	Towers twotower.Config `json:"towers,omitzero"`
 }
 
 // Validate reports everything that is out of its range.
 func (r Recipe) Validate() error {
-	if r.Ranker.Windows == 0 {
-		return r.ALS.Validate()
-	}
 	errs := []error{r.ALS.Validate()}
-	if err := r.Ranker.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("training.ranker: %w", err))
+	if r.Ranker.Windows > 0 {
+		if err := r.Ranker.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("training.ranker: %w", err))
+		}
+	}
+	if t := r.Towers; t != (twotower.Config{}) {
+		errs = append(errs, t.Validate())
+		if t.UserIDs {
+			errs = append(errs, errors.New("training.twotower.user_ids must be false: a release holds titles, never profiles"))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -73,6 +81,7 @@ func (r Recipe) comparable() Recipe {
 	if r.Ranker.Windows == 0 {
 		r.Ranker = ranker.Config{}
 	}
+	r.Towers.Workers = 0
 	return r
 }
 

@@ -20,11 +20,15 @@ import (
 type trained struct {
 	Bundle string `json:"bundle"`
 	Size   size   `json:"size"`
+	// Beginning is what training began from.
+	Beginning Beginning `json:"beginning"`
 }
 
 // release returns the run's published release, training it unless an earlier run of the same did. One that was pruned
 // from the registry or damaged since is made again, unless its promotion is past and another is in use: then nobody asks for it.
-func (p *Pipeline) release(ctx context.Context, j *journal, whole Snapshot, e *evaluation, q *model.Quality, r rankerOf) (*trained, error) {
+func (p *Pipeline) release(ctx context.Context, j *journal, whole Snapshot, e *evaluation, q *model.Quality, before *incumbentRelease,
+	r rankerOf,
+) (*trained, error) {
 	earlier, ok, err := recorded[*trained](ctx, j, stepTrain)
 	if err != nil {
 		return nil, err
@@ -44,7 +48,7 @@ func (p *Pipeline) release(ctx context.Context, j *journal, whole Snapshot, e *e
 			}
 		}
 	}
-	return step(ctx, j, stepTrain, func(ctx context.Context) (*trained, error) { return p.train(ctx, whole, e, q, r) })
+	return step(ctx, j, stepTrain, func(ctx context.Context) (*trained, error) { return p.train(ctx, whole, e, q, before.ID, r) })
 }
 
 // lost reports whether a recorded release is no longer to be had although it is needed.
@@ -70,7 +74,7 @@ func (p *Pipeline) lost(ctx context.Context, bundle string, promoted bool) (bool
 type rankerOf func(ctx context.Context, x *dataset.Interactions) (*model.Ranker, error)
 
 // train makes the release of the whole data and publishes it.
-func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation, q *model.Quality, r rankerOf) (_ *trained, err error) {
+func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation, q *model.Quality, before string, r rankerOf) (_ *trained, err error) {
 	p.report("train")
 	x, err := dataset.Load(ctx, p.Lake, whole.ID)
 	if err != nil {
@@ -86,9 +90,21 @@ func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation, q *
 			err = errors.Join(err, fmt.Errorf("clear the staging folder: %w", rmErr))
 		}
 	}()
-	var catalogue []content.Title
-	if p.Catalogue != nil {
-		if catalogue, err = p.Catalogue.Titles(ctx); err != nil {
+	described, err := p.described(ctx)
+	if err != nil {
+		return nil, err
+	}
+	start, err := p.warmStart(ctx, before, x, described)
+	if err != nil {
+		return nil, err
+	}
+	var towers *model.Towers
+	if e.Towers != nil && e.Towers.Released {
+		pair, err := p.trainTowers(ctx, "train towers", x, described, start.towers)
+		if err != nil {
+			return nil, err
+		}
+		if towers, err = pair.released(); err != nil {
 			return nil, err
 		}
 	}
@@ -98,7 +114,7 @@ func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation, q *
 	}
 	dir, m, err := BuildRelease(ctx, x, p.Recipe, ReleaseOptions{
 		Staging: staging, Snapshot: whole, Version: p.Version, HalfLife: p.Config.PopularityHalfLife, Metrics: e.ownMetrics(), Quality: q,
-		Catalogue: catalogue, Ranker: ranks,
+		Described: described, Ranker: ranks, Towers: towers, Start: start,
 		Index:    p.Config.Index,
 		Progress: p.alsProgress("train"),
 	})
@@ -109,7 +125,7 @@ func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation, q *
 	if err := p.Registry.PublishDir(ctx, dir); err != nil {
 		return nil, err
 	}
-	return &trained{Bundle: m.ID, Size: size{Profiles: m.Profiles, Interactions: m.Interactions}}, nil
+	return &trained{Bundle: m.ID, Size: size{Profiles: m.Profiles, Interactions: m.Interactions}, Beginning: start.Beginning}, nil
 }
 
 // ReleaseOptions are what a release carries besides the model.
@@ -124,10 +140,11 @@ type ReleaseOptions struct {
 	// Quality is what was found of the data, where that was asked.
 	Quality  *model.Quality
 	Progress func(als.Progress)
-	// Catalogue is what is known of titles, those that nobody has watched included; it may be empty.
-	Catalogue []content.Title
-	// Ranker may be nil.
-	Ranker *model.Ranker
+	// Described is what is known of titles, those that nobody has watched included. It, Ranker, Towers and Start may be nil.
+	Described *content.Model
+	Ranker    *model.Ranker
+	Towers    *model.Towers
+	Start     *WarmStart
 	// Index is Config.Index.
 	Index string
 }
@@ -135,7 +152,12 @@ type ReleaseOptions struct {
 // BuildRelease trains on all of x and writes the bundle into the staging folder. It returns the bundle's folder. The same
 // data, catalogue, recipe and metrics give the same bundle id.
 func BuildRelease(ctx context.Context, x *dataset.Interactions, r Recipe, o ReleaseOptions) (string, model.Manifest, error) {
-	m, err := als.Train(ctx, Matrix(x), r.ALS, als.Options{Progress: o.Progress})
+	begin := als.Options{Progress: o.Progress}
+	var from *model.Start
+	if s := o.Start; s != nil && s.Warm {
+		begin.WarmItems, from = s.factors, &model.Start{From: s.From, Titles: s.Titles, Towers: s.Towers}
+	}
+	m, err := als.Train(ctx, Matrix(x), r.ALS, begin)
 	if err != nil {
 		return "", model.Manifest{}, err
 	}
@@ -143,26 +165,21 @@ func BuildRelease(ctx context.Context, x *dataset.Interactions, r Recipe, o Rele
 	if err != nil {
 		return "", model.Manifest{}, err
 	}
-	var described *content.Model
-	if len(o.Catalogue) > 0 {
-		if described, err = content.Build(o.Catalogue, content.DefaultWeights()); err != nil {
-			return "", model.Manifest{}, err
-		}
-	}
 	return model.Write(ctx, o.Staging, model.Release{
 		Manifest: model.Manifest{
 			AsOf: o.Snapshot.AsOf, Created: time.Now().UTC(), Seed: r.ALS.Seed, CodeVersion: o.Version, Dim: m.Dim,
 			Snapshot: model.Snapshot{Set: dataset.InteractionSet, ID: o.Snapshot.ID, FeatureSetHash: o.Snapshot.Hash},
 			Profiles: x.Profiles.Len(), Interactions: int64(x.Len()),
-			Params: m.Params, Hyperparameters: hyper, Metrics: o.Metrics, Quality: o.Quality,
+			Params: m.Params, Hyperparameters: hyper, Metrics: o.Metrics, Quality: o.Quality, Start: from,
 		},
 		TitleIDs:   x.Titles.IDs(),
 		Popularity: x.Popularity(),
 		Trending:   x.DecayedPopularity(o.Snapshot.AsOf.UnixMicro(), o.HalfLife),
 		Factors:    m.Items,
 		Gram:       m.Gram,
-		Content:    described,
+		Content:    o.Described,
 		Ranker:     o.Ranker,
+		Towers:     o.Towers,
 		Index:      ann.Options{},
 		BuildIndex: indexBuilder(o.Index),
 		Probes:     probes(m),

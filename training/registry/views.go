@@ -34,6 +34,11 @@ func (w *Writer) Manifest(ctx context.Context, id string) (model.Manifest, error
 // Verify reads a release in full, see Registry.Verify.
 func (w *Writer) Verify(ctx context.Context, id string) error { return w.registry.Verify(ctx, id) }
 
+// FetchDir returns a folder with a release, see Registry.Fetch.
+func (w *Writer) FetchDir(ctx context.Context, id, cacheDir string) (string, error) {
+	return w.registry.Fetch(ctx, id, cacheDir)
+}
+
 // PublishDir stores the bundle in dir, see Registry.Publish.
 func (w *Writer) PublishDir(ctx context.Context, dir string) error {
 	_, err := w.registry.Publish(ctx, dir)
