@@ -19,10 +19,12 @@ import (
 )
 
 // DefaultTowers are two towers that are cheap to train: an example is a viewer whose history is parted in two, and the titles are compared
-// by cosine with as many sampled ones.
+// by cosine with as many sampled ones. The numbers were chosen on MovieLens 1M, on the tenth of its events before the tenth it is
+// measured by.
 func DefaultTowers() twotower.Config {
 	c := twotower.DefaultConfig()
-	c.Loss, c.SetShare, c.Start = twotower.LossSoftmax, 0.5, twotower.StartNormal
+	c.Loss, c.SetShare, c.Start = twotower.LossSoftmax, 0.8, twotower.StartNormal
+	c.Temperature, c.PopularityPower = 0.07, 0.15
 	c.Batch, c.Rate, c.Epochs, c.ValidationUsers = 256, 3e-3, 15, 0
 	return c
 }
@@ -117,15 +119,16 @@ func towersData(x *dataset.Interactions, described *content.Model) *twotower.Dat
 // microsADay is a day in microseconds.
 const microsADay = 24 * 3600 * 1e6
 
-// watchedForGood is a profile's history as the towers read it: what it watched with a strength above 0 and did not turn down. Serving
-// reads live histories by the same rule.
+// watchedForGood is a profile's history as the towers read it: what speaks for it, as strongly as ALS takes it. Serving reads live histories
+// by the same rule.
 func watchedForGood(x *dataset.Interactions, profile int) twotower.History {
 	var h twotower.History
 	titles, strength := x.ByProfile.Row(profile)
 	from := int(x.ByProfile.Indptr[profile])
 	for i, t := range titles {
-		if strength[i] > 0 && x.Flags[from+i]&(dataset.Abandoned|dataset.Disliked) == 0 {
-			h.Titles, h.Strength = append(h.Titles, t), append(h.Strength, strength[i])
+		flags := x.Flags[from+i]
+		if v := model.Value(strength[i], flags&dataset.Abandoned != 0, flags&dataset.Disliked != 0); v > 0 {
+			h.Titles, h.Strength = append(h.Titles, t), append(h.Strength, v)
 			h.Age = append(h.Age, float32(float64(max(0, x.AsOf-x.LastAt[from+i]))/microsADay))
 		}
 	}
