@@ -75,7 +75,7 @@ type TowerScratch struct {
 	titles, recency []int64
 	numbers         []float32
 	in              []ort.Tensor
-	shape, out      [2]int64
+	shape           [2]int64
 }
 
 // towers are those of an open bundle.

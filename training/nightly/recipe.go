@@ -37,6 +37,9 @@ func (r Recipe) Validate() error {
 		if t.UserIDs {
 			errs = append(errs, errors.New("training.twotower.user_ids must be false: a release holds titles, never profiles"))
 		}
+		if t.Ordered {
+			errs = append(errs, errors.New("training.twotower.ordered must be false: nights read histories as sets"))
+		}
 	}
 	return errors.Join(errs...)
 }

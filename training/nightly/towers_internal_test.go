@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -163,6 +164,20 @@ func TestTheLatestOfAHistoryAreRead(t *testing.T) {
 	}
 	if got := latest(h, 4); !slices.Equal(got.Titles, h.Titles) {
 		t.Errorf("of four the latest four are %+v", got)
+	}
+}
+
+func TestTowersThatNightsCannotTrainAreRefused(t *testing.T) {
+	for want, change := range map[string]func(c *twotower.Config){
+		"training.twotower.user_ids must be false": func(c *twotower.Config) { c.UserIDs = true },
+		"training.twotower.ordered must be false":  func(c *twotower.Config) { c.Ordered, c.SetShare = true, 0 },
+		"training.twotower.dim must be between":    func(c *twotower.Config) { c.Dim = 0 },
+	} {
+		r := Recipe{ALS: als.DefaultConfig(), Towers: DefaultTowers()}
+		change(&r.Towers)
+		if err := r.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not say %q", err, want)
+		}
 	}
 }
 
