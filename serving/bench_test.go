@@ -67,6 +67,7 @@ func loadedWorld(b *testing.B, change ...func(*model.Release)) *world {
 func BenchmarkRecommend(b *testing.B) {
 	for name, change := range map[string][]func(*model.Release){
 		"vectors": nil,
+		"towers":  {func(r *model.Release) { r.Towers = modeltest.LargeTowers(b, len(r.TitleIDs)) }},
 		"ranker":  {func(r *model.Release) { r.Ranker = modeltest.Forest(b, len(r.TitleIDs)) }},
 	} {
 		b.Run(name, func(b *testing.B) {

@@ -89,14 +89,18 @@ func TestExplanationTellsOfSources(t *testing.T) {
 
 // TestLateSourcesAreLeftOut: an answer without them is an answer, and says so.
 func TestLateSourcesAreLeftOut(t *testing.T) {
-	w := furnished(t, func(c *serving.Config, _ *serving.Deps) { c.SourceTimeout = time.Microsecond }).start()
+	w := newWorld(t, func(c *serving.Config, _ *serving.Deps) { c.SourceTimeout = time.Microsecond })
+	all := titles(80)
+	w.put(all...)
+	w.releases.promote(writeRelease(t, w.releases.dir, all, 1, 16, towered(t, all)))
+	w.start()
 	at := w.record(w.played("p", "Drama-3", daysAgo(3), 1))
 	resp := w.recommend(&servingv1.RecommendRequest{Viewer: viewer("p"), MinPosition: at})
 	if len(resp.GetTitles()) != 20 || resp.GetTitles()[0].GetSource() != "als" {
 		t.Errorf("answer %v", resp)
 	}
 	late := slices.DeleteFunc(slices.Clone(resp.GetDegraded()), func(s string) bool { return !strings.HasPrefix(s, serving.SourceLate) })
-	if !slices.Contains(late, "source_late:trending") || slices.Contains(late, "source_late:als") {
+	if !slices.Contains(late, "source_late:trending") || !slices.Contains(late, "source_late:tower") || slices.Contains(late, "source_late:als") {
 		t.Errorf("late %q", resp.GetDegraded())
 	}
 }

@@ -114,6 +114,9 @@ func (p *pictures) loadRelease(ctx context.Context) bool {
 	if _, err := bundle.Ranks(); err != nil {
 		p.log.Warn("the release's ranker cannot be asked: its vectors alone put titles in order", "release", id, "error", err)
 	}
+	if _, err := bundle.HasTowers(); err != nil {
+		p.log.Warn("the release's towers cannot be asked: the other sources find titles without them", "release", id, "error", err)
+	}
 	p.letGo()
 	p.bundle, p.refused, p.built = bundle, "", false
 	return true
@@ -163,7 +166,12 @@ func (p *pictures) build(revision int64) (*retrieve.Picture, func(), error) {
 		return picture, func() {}, err
 	}
 	bundle.Acquire() // p holds a reference, so it cannot be gone
-	picture, err := retrieve.NewPicture(view.Build(revision, p.titles.All(), bundle, p.ids), bundle)
+	var before *retrieve.Picture
+	if held := p.slot.Acquire(); held != nil {
+		defer held.Release()
+		before = held.Value
+	}
+	picture, err := retrieve.NewPictureAfter(before, view.Build(revision, p.titles.All(), bundle, p.ids), bundle)
 	if err != nil {
 		p.release(bundle)
 	}

@@ -59,6 +59,8 @@ const (
 	ModelUnavailable = "model_unavailable"
 	// RankerUnavailable: the release's ranker could not be asked, and its vectors alone put titles in order.
 	RankerUnavailable = "ranker_unavailable"
+	// TowerUnavailable: the release's towers could not be asked, and offered nothing.
+	TowerUnavailable = "tower_unavailable"
 	// StateStale: the answer may lack the profile's latest events.
 	StateStale = "state_stale"
 	// EntitlementUnavailable: nobody could say what the subscription covers, so nothing was shown.

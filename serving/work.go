@@ -188,11 +188,21 @@ func (w *work) rankerFailed(err error) {
 	w.s.log.Error("the release's ranker could not be asked", "release", w.bundleID(), "error", err)
 }
 
+func (w *work) towerFailed(err error) {
+	w.degrade(TowerUnavailable)
+	if errors.Is(err, model.ErrNoRuntime) {
+		return // as was said when the release was loaded
+	}
+	w.s.log.Error("the release's towers could not be asked", "release", w.bundleID(), "error", err)
+}
+
 // Candidates of the other sources beside the release's own.
 const (
 	trendingCandidates = 50
 	popularCandidates  = 50
 	nearCandidates     = 100
+	towerCandidates    = 100
+	freshCandidates    = 25
 	newCandidates      = 50
 	similarCandidates  = 20
 	similarSubjects    = 2
@@ -218,6 +228,13 @@ func (w *work) candidates(ctx context.Context, count, fromModel int, neighbours 
 		}
 	})
 	if len(q.Vector) > 0 {
+		if there, _ := q.Picture.Bundle.HasTowers(); there {
+			w.source(retrieve.Tower, late, func() {
+				if err := q.FromTower(ctx, max(towerCandidates, 2*count), freshCandidates); err != nil {
+					w.towerFailed(err)
+				}
+			})
+		}
 		if neighbours {
 			w.source(retrieve.Similar, late, w.similar)
 		}

@@ -23,11 +23,14 @@ type Config struct {
 	// ColdDiscount is what a title unknown to the release scores when its genres are the profile's favourites, as a share of
 	// the profile's top scores.
 	ColdDiscount float64 `koanf:"cold_discount"`
+	// TowerWeight is how much a release's towers say in the order of titles beside its vectors: 1 as much as they, 0 nothing. A release with
+	// a ranker does not ask.
+	TowerWeight float64 `koanf:"tower_weight"`
 }
 
 // DefaultConfig lets the release decide but for ties, and halves the score of a disliked title's twin.
 func DefaultConfig() Config {
-	return Config{TrendingBoost: .05, DislikePenalty: .5, ColdDiscount: .9}
+	return Config{TrendingBoost: .05, DislikePenalty: .5, ColdDiscount: .9, TowerWeight: 1}
 }
 
 // Validate says what is wrong with the configuration.
@@ -36,7 +39,7 @@ func (c Config) Validate() error {
 	for _, f := range []struct {
 		name   string
 		v, max float64
-	}{{"trending_boost", c.TrendingBoost, 10}, {"dislike_penalty", c.DislikePenalty, 1}, {"cold_discount", c.ColdDiscount, 1}} {
+	}{{"trending_boost", c.TrendingBoost, 10}, {"dislike_penalty", c.DislikePenalty, 1}, {"cold_discount", c.ColdDiscount, 1}, {"tower_weight", c.TowerWeight, 100}} {
 		if !(f.v >= 0 && f.v <= f.max) {
 			errs = append(errs, fmt.Errorf("serving.rank.%s must be between 0 and %g, is %g", f.name, f.max, f.v))
 		}
@@ -135,14 +138,30 @@ func PartsOf(q *retrieve.Query, c *retrieve.Candidate, cfg Config) Parts {
 func base(q *retrieve.Query, c *retrieve.Candidate, top float32, cfg Config) float32 {
 	switch {
 	case len(q.Vector) > 0 && q.Picture.InModel(c.Row):
-		return q.Picture.Bundle.Score(c.Row, q.Vector)
+		return known(q, c.Row, float32(cfg.TowerWeight))
 	case len(q.Vector) > 0:
+		if like, ok := q.TowerLiking(c.Row); ok {
+			return top * float32(cfg.ColdDiscount) * like
+		}
 		return top * float32(cfg.ColdDiscount) * Liking(q, c.Row)
 	case len(q.Affinity) > 0:
 		// Something is known, but nothing the release could fold in: what is popular among the genres watched.
 		return c.Score * (.25 + .75*Liking(q, c.Row))
 	}
 	return c.Score
+}
+
+// known is the score of a title that the release knows: by its vectors, or the mean of that and, weighed, what the towers say, either as
+// a multiple of the profile's highest.
+func known(q *retrieve.Query, row uint32, weight float32) float32 {
+	score := q.Picture.Bundle.Score(row, q.Vector)
+	if weight == 0 || !(q.TopScore > 0) {
+		return score
+	}
+	if tower, ok := q.TowerScore(row); ok {
+		return (score + weight*q.TopScore*tower) / (1 + weight)
+	}
+	return score
 }
 
 // Liking is how well a title's genres meet the profile's, 1 when each of them is its favourite.

@@ -3,6 +3,7 @@ package rank
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"marquee/serving/view"
 	"marquee/training/foldin"
 	"marquee/training/model"
+	"marquee/training/model/modeltest"
 )
 
 const film = 6_000_000 // ms
@@ -170,6 +172,41 @@ func TestDislikeLowersWhatIsAlike(t *testing.T) {
 	full, lowered := score(0), score(.5)
 	if full <= 0 || lowered > .55*full {
 		t.Errorf("the twin of a disliked title scores %v, without a penalty %v", lowered, full)
+	}
+}
+
+// TestTheTowersHaveTheirSay: as much as the weight gives them, on the scale of the vectors, and nothing where they were not asked.
+func TestTheTowersHaveTheirSay(t *testing.T) {
+	q := queryOf(t, func(r *model.Release) {
+		// By the towers a and b change places: who watched a title of one likes the other.
+		r.Towers = modeltest.LargeTowers(t, len(r.TitleIDs))
+		d := r.Towers.Dim
+		clear(r.Towers.Vectors)
+		likes := make([]float32, len(r.Towers.Vectors))
+		for i := range r.TitleIDs {
+			r.Towers.Vectors[i*d+i%2], likes[i*d+(i+1)%2] = 1, 1
+		}
+		r.Towers.User, r.Towers.Probes = modeltest.UserTower(t, likes, d), nil
+		r.Towers.Title = modeltest.Numbers(t, r.Towers.Vectors, d)
+	}, watched("p", "a0"))
+	cfg := DefaultConfig()
+	cfg.TowerWeight = 1
+	alone := ranked(t, q, cfg)
+	if !strings.HasPrefix(alone[0], "a") {
+		t.Fatalf("by the vectors %s comes first", alone[0])
+	}
+	top := q.Candidates[0].Score
+	if err := q.FromTower(t.Context(), 10, 0); err != nil {
+		t.Fatal(err)
+	}
+	for weight, want := range map[float64]string{0: "a", .1: "a", 100: "b"} {
+		cfg.TowerWeight = weight
+		if got := ranked(t, q, cfg); !strings.HasPrefix(got[0], want) {
+			t.Errorf("with a weight of %g %s comes first, want one of %s", weight, got[0], want)
+		}
+		if s := q.Candidates[0].Score; s > 1.2*top || s < .5*top {
+			t.Errorf("with a weight of %g the first scores %v, by the vectors alone it was %v", weight, s, top)
+		}
 	}
 }
 

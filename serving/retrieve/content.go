@@ -22,13 +22,7 @@ func (q *Query) FromContent(subject uint32, count int) {
 		return
 	}
 	m := q.Picture.Bundle.Content()
-	title := q.Picture.Title(subject)
-	var vector content.Vector
-	if row, ok := m.Row(title.ID); ok {
-		vector = m.Vector(row)
-	} else {
-		vector = m.Encode(described(title))
-	}
+	vector := vectorOf(m, q.Picture.Title(subject))
 	q.likeness = sized(q.likeness, m.Len())
 	clear(q.likeness)
 	m.Add(q.likeness, 1, vector)

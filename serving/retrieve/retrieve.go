@@ -30,7 +30,9 @@ type Picture struct {
 	ranking *ranking.Table
 	// described are the rows of the titles that the release's content describes, by its rows; nil where it has none.
 	described []uint32
-	trend     atomic.Pointer[trend]
+	// fresh are what the title tower makes of titles that the release does not know; nil where it has no towers.
+	fresh *fresh
+	trend atomic.Pointer[trend]
 	// masks and raises are what expressions that hang on titles alone say of this picture's.
 	masks  *expr.Recent[*expr.Filter, ann.Bitmap]
 	raises *expr.Recent[*expr.Boost, []float32]
@@ -40,7 +42,10 @@ type Picture struct {
 const remembered = 64
 
 // NewPicture joins a view and the release it was built with.
-func NewPicture(v *view.View, b *model.Bundle) (*Picture, error) {
+func NewPicture(v *view.View, b *model.Bundle) (*Picture, error) { return NewPictureAfter(nil, v, b) }
+
+// NewPictureAfter is NewPicture after another, which may be nil and saves work where it is of the same release.
+func NewPictureAfter(before *Picture, v *view.View, b *model.Bundle) (*Picture, error) {
 	p := &Picture{
 		View: v, Bundle: b, described: describedRows(v, b),
 		masks: expr.NewRecent[*expr.Filter, ann.Bitmap](remembered), raises: expr.NewRecent[*expr.Boost, []float32](remembered),
@@ -50,6 +55,9 @@ func NewPicture(v *view.View, b *model.Bundle) (*Picture, error) {
 		for row := range p.norms {
 			f := b.Factors(uint32(row))
 			p.norms[row] = float32(math.Sqrt(float64(vec.Dot(f, f))))
+		}
+		if err := p.readFresh(before); err != nil {
+			return nil, err
 		}
 		if ranks, _ := b.Ranks(); ranks {
 			var err error
@@ -149,6 +157,7 @@ const (
 	ContinueWatching
 	Content
 	Near
+	Tower
 	// Sources is how many there are.
 	Sources = iota
 )
@@ -173,6 +182,8 @@ func (s Source) String() string {
 		return "content"
 	case Near:
 		return "knn"
+	case Tower:
+		return "tower"
 	}
 	return fmt.Sprintf("source %d", uint8(s))
 }
@@ -235,6 +246,7 @@ type Query struct {
 
 	wish       wish
 	near       nearness
+	tower      tower
 	vector     []float32
 	found      []ann.Neighbor
 	likeness   []float32 // by row of the release's content
@@ -259,6 +271,7 @@ func (q *Query) Begin(p *Picture, a view.Audience, trending *state.Trend) {
 	q.wish.forget()
 	q.Refused, q.Ranked = 0, false
 	q.near.forget()
+	q.tower.forget()
 	q.trend = p.trending(trending)
 	q.Reset()
 }

@@ -44,7 +44,7 @@ func title(id, genre string, added int64) *catalogv1.Title {
 	return &catalogv1.Title{TitleId: id, Name: id, Genres: []string{genre}, AddedAt: added, Year: 2000, Language: "en", Availability: []*catalogv1.Window{{}}}
 }
 
-func newScene(t *testing.T, released bool) *scene {
+func newScene(t *testing.T, released bool, change ...func(*model.Release)) *scene {
 	t.Helper()
 	s := &scene{t: t, table: ids.New(1000)}
 	s.store = state.New(state.DefaultConfig(), s.table, state.FixedClock(time.UnixMicro(at())))
@@ -61,6 +61,9 @@ func newScene(t *testing.T, released bool) *scene {
 		}
 	}
 	r.Ranker = modeltest.Ranker(t, len(r.TitleIDs), "als_score")
+	for _, f := range change {
+		f(&r)
+	}
 	titles = append(titles, title("new-a", "a", at()-hour), title("new-b", "b", at()-2*hour))
 	for i := range titles {
 		titles[i].Revision = int64(i + 1)
@@ -270,7 +273,7 @@ func TestSourcesHaveTheContractsNames(t *testing.T) {
 	for s := range Sources {
 		got = append(got, Source(s).String())
 	}
-	want := []string{"als", "similar", "trending", "popular", "new", "genre", "continue_watching", "content", "knn"}
+	want := []string{"als", "similar", "trending", "popular", "new", "genre", "continue_watching", "content", "knn", "tower"}
 	if !slices.Equal(got, want) {
 		t.Errorf("sources %q, want %q", got, want)
 	}

@@ -165,7 +165,7 @@ type Recommendation struct {
 	Score float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
 	// Why, for a person: Because you watched Alien.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	// What put it there: als, knn, similar, trending, popular, new, genre, content, continue_watching.
+	// What put it there: als, tower, knn, similar, trending, popular, new, genre, content, continue_watching.
 	Source string `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
 	// Release year; 0 when unknown.
 	Year          int32    `protobuf:"varint,6,opt,name=year,proto3" json:"year,omitempty"`

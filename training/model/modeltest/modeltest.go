@@ -1,4 +1,4 @@
-// Package modeltest makes rankers that tests can foretell.
+// Package modeltest makes rankers and towers that tests can foretell.
 package modeltest
 
 import (
