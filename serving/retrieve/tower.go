@@ -26,8 +26,9 @@ type fresh struct {
 // from there: catalogues change a title at a time.
 func (p *Picture) readFresh(before *Picture) error {
 	b := p.Bundle
-	if there, err := b.HasTowers(); !there || err != nil || b.Content() == nil {
-		return nil // without a runtime there is no vector of the viewer's either, which is reported
+	// Without a runtime there is no vector of a viewer's either, which is reported.
+	if there, missing := b.HasTowers(); !there || missing != nil || b.Content() == nil {
+		return nil
 	}
 	d := b.TowerDim()
 	f := &fresh{first: uint32((p.ModelRows()+63)/64) * 64, of: map[*changes.Title]uint32{}}

@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -223,5 +224,28 @@ func TestDamagedTowersAreRefused(t *testing.T) {
 		if err := m.validate(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("a manifest without %s: %v", name, err)
 		}
+	}
+}
+
+// BenchmarkUserTower is a viewer's vector, of 200 watched titles among 3,700, by a tower that adds their vectors of 64 numbers up.
+func BenchmarkUserTower(b *testing.B) {
+	const dim, titles = 64, 3700
+	r := release(titles, dim, 1)
+	r.Towers = &Towers{User: plainUser(b, r.Factors, dim, false), Title: plainTitle(b, r.Factors, nil, dim), Vectors: r.Factors, Dim: dim, MaxHistory: 200}
+	bundle := opened(b, firstOf(written(b, r)))
+	var history []Watch
+	for i := range uint32(200) {
+		history = append(history, Watch{Row: i * 18, Strength: 1})
+	}
+	for _, viewers := range []int{1, 16} {
+		b.Run(fmt.Sprint(viewers), func(b *testing.B) {
+			dst, s := make([]float32, viewers*dim), &TowerScratch{}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := bundle.UserTower(context.Background(), dst, s, slices.Repeat([][]Watch{history}, viewers)...); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
