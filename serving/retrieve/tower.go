@@ -3,6 +3,7 @@ package retrieve
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -26,9 +27,12 @@ type fresh struct {
 // from there: catalogues change a title at a time.
 func (p *Picture) readFresh(before *Picture) error {
 	b := p.Bundle
-	// Without a runtime there is no vector of a viewer's either, which is reported.
-	if there, missing := b.HasTowers(); !there || missing != nil || b.Content() == nil {
-		return nil
+	there, err := b.HasTowers()
+	if errors.Is(err, model.ErrNoRuntime) {
+		return nil // nor is there a vector of a viewer, which answers report
+	}
+	if err != nil || !there || b.Content() == nil {
+		return err
 	}
 	d := b.TowerDim()
 	f := &fresh{first: uint32((p.ModelRows()+63)/64) * 64, of: map[*changes.Title]uint32{}}
