@@ -142,10 +142,10 @@ func TestBuildAgainAndGoOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"profile_stats", "title_stats"}; !slices.Equal(all.Built, want) || all.ID != one.ID {
+	if want := []string{"profile_stats", "slates", "title_stats"}; !slices.Equal(all.Built, want) || all.ID != one.ID {
 		t.Errorf("went on with %v of %s, want %v of %s", all.Built, all.ID, want, one.ID)
 	}
-	if len(seen) != 6 || !seen[2].Reused || seen[2].Set != "interactions" || seen[3].Reused || seen[3].Rows == 0 {
+	if len(seen) != 7 || !seen[2].Reused || seen[2].Set != "interactions" || seen[3].Reused || seen[3].Rows == 0 {
 		t.Errorf("progress %+v", seen)
 	}
 	again, err := b.Build(ctx, features.BuildOptions{AsOf: asOf})
@@ -247,7 +247,7 @@ func TestUnwritableLakeLeavesNoManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := b.Build(ctx, features.BuildOptions{AsOf: asOf})
-	if err != nil || !slices.Equal(s.Built, []string{"sequences", "title_stats"}) {
+	if err != nil || !slices.Equal(s.Built, []string{"sequences", "slates", "title_stats"}) {
 		t.Errorf("went on with %+v, %v", s, err)
 	}
 }

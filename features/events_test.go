@@ -82,9 +82,15 @@ func (w *world) history(profile string, n int) {
 		case ingestv1.EventType_EVENT_TYPE_SEARCH:
 			e.TitleId, e.Query = "", "x"
 		case ingestv1.EventType_EVENT_TYPE_SLATE_SEEN:
-			e.TitleId, e.SeenTitleIds = "", []string{"title:0"}
+			e.TitleId, e.SeenTitleIds = "", []string{e.TitleId, "title:0", e.TitleId}
 		default:
 			e.PlayId = "play-" + strconv.Itoa(rng.IntN(4+n/4))
+		}
+		if rng.IntN(3) > 0 {
+			e.RequestId, e.Surface = "request-"+strconv.Itoa(rng.IntN(1+n/4)), pick(rng, "home", "detail")
+			if rng.IntN(2) == 0 {
+				e.Row, e.Rank = new(uint32(rng.IntN(3))), new(uint32(rng.IntN(5)))
+			}
 		}
 		if rng.IntN(20) == 0 {
 			e.ReceivedAt = e.GetOccurredAt() + time.Hour.Microseconds()*int64(rng.IntN(200)-100)
@@ -104,6 +110,7 @@ func (w *world) retry(e *ingestv1.WatchEvent) {
 		ReceivedAt:  e.GetReceivedAt() + pick(w.rng, time.Second, 40*24*time.Hour).Microseconds(),
 		DeviceClass: e.GetDeviceClass(), Country: e.GetCountry(), Autoplay: e.GetAutoplay(), WatchedMs: e.GetWatchedMs(),
 		DurationMs: e.GetDurationMs(), TitleId: e.GetTitleId(), PlayId: e.GetPlayId(), Query: e.GetQuery(), SeenTitleIds: e.GetSeenTitleIds(),
+		Surface: e.GetSurface(), RequestId: e.GetRequestId(), Row: e.Row, Rank: e.Rank,
 	}
 	if e.GetClockSkew() != 0 {
 		again.ClockSkew = again.GetReceivedAt() - again.GetOccurredAt()
@@ -143,7 +150,8 @@ func (w *world) online(t testing.TB, at time.Time) map[string][]online.Event {
 }
 
 const insertEvents = `INSERT INTO events_raw (event_id, schema_version, profile_id, title_id, play_id, type, occurred_at, received_at,
-	device_class, country, autoplay, watched_ms, duration_ms, query, seen_title_ids, clock_skew, kafka_partition, kafka_offset)`
+	device_class, country, autoplay, watched_ms, duration_ms, query, seen_title_ids, surface, request_id, row, rank, clock_skew, kafka_partition,
+	kafka_offset)`
 
 // insert puts events into the warehouse in the order given, in batches of batch.
 func insert(t testing.TB, conn driver.Conn, events []logged, batch int) {
@@ -161,7 +169,7 @@ func insert(t testing.TB, conn driver.Conn, events []logged, batch int) {
 			err := b.Append(e.GetEventId(), uint16(e.GetSchemaVersion()), e.GetProfileId(), e.GetTitleId(), e.GetPlayId(),
 				name(e.GetType(), "EVENT_TYPE_"), time.UnixMicro(e.GetOccurredAt()).UTC(), time.UnixMicro(e.GetReceivedAt()).UTC(),
 				name(e.GetDeviceClass(), "DEVICE_CLASS_"), e.GetCountry(), e.GetAutoplay(), e.GetWatchedMs(), e.GetDurationMs(),
-				e.GetQuery(), seen, e.GetClockSkew(), e.partition, e.offset)
+				e.GetQuery(), seen, e.GetSurface(), e.GetRequestId(), e.Row, e.Rank, e.GetClockSkew(), e.partition, e.offset)
 			if err != nil {
 				t.Fatal(err)
 			}
