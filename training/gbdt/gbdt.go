@@ -26,13 +26,15 @@ func (m Matrix) Row(i int) []float32 { return m.Values[i*m.Cols : (i+1)*m.Cols :
 // Examples are what trees are trained on or judged by.
 type Examples struct {
 	X Matrix
-	// Label is parallel to the rows: for Logistic a share from 0 to 1, for Squared any finite number, for LambdaRank a relevance of
+	// Label is parallel to the rows: for Logistic a share from 0 to 1, for Clicks 0 or 1, for Squared any finite number, for LambdaRank a relevance of
 	// 0 to 31, whose gain is 2^relevance - 1.
 	Label []float32
 	// Weight is parallel to the rows, finite and not negative; nil weighs every example 1.
 	Weight []float32
 	// Groups are the lengths of runs of consecutive rows that are ranked together; LambdaRank needs them.
 	Groups []int
+	// Positions are parallel to the rows: where each stood. Clicks needs them.
+	Positions []Position
 }
 
 // Config is what decides the trees besides the examples.

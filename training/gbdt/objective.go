@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Objective is what trees are made to do: Logistic, Squared or LambdaRank.
+// Objective is what trees are made to do: Logistic, Squared, LambdaRank or Clicks.
 type Objective interface {
 	check(what string, e Examples) error
 	// base is the score all examples start from.
