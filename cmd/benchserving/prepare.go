@@ -50,7 +50,7 @@ func (r *run) prepare(ctx context.Context, dir string, w worldSize) error {
 		}
 	}
 	// Simulated days are no days like those before; what is to be measured is a release with all that a night makes.
-	night, err := r.marquee(ctx, data, "nightly", "--as-of", "max-event", "--json", "--set", "training.nightly.ranker=true", "--accept", "all", "--reason", "a simulated world")
+	night, err := r.marquee(ctx, data, "nightly", "--as-of", "max-event", "--json", "--accept", "all", "--reason", "a simulated world")
 	if err != nil {
 		return err
 	}

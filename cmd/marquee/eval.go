@@ -14,6 +14,7 @@ type evalCommands struct {
 	Offline   evalOfflineCommand   `cmd:"" help:"Measure models on this deployment's own history, beside popularity and item-kNN."`
 	Benchmark evalBenchmarkCommand `cmd:"" help:"Measure a model on a published split."`
 	Cold      evalColdCommand      `cmd:"" help:"Measure what the catalogue says of titles nobody has watched, on titles left out by year of release."`
+	Value     evalValueCommand     `cmd:"" help:"Measure what a simulated log's viewers would truly make of what models show them."`
 }
 
 type evalBenchmarkCommand struct {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"marquee/training/dataset"
 	"marquee/training/model/content"
 	"marquee/training/model/ranking"
+	"marquee/training/nightly"
 	"marquee/training/ranker"
 )
 
@@ -20,96 +22,83 @@ func hybridSources() []string {
 }
 
 // hybrid is the ranker over all sources, trained on windows before the cut: in each, sources that know nothing of the window offer
-// candidates, and what was played in it tells them apart.
+// candidates, and what was made of what was shown in it, or what was played, tells them apart.
 type hybrid struct {
 	e     *engines
 	known []offlineModel
+	// plays: it learns from what was played alone, whatever is known of what was shown.
+	plays bool
 }
 
-func (h hybrid) fit(ctx context.Context, s *dataset.Split, b *benchmark.Benchmark, seed uint64) (judge.Scorer, error) {
+func (h hybrid) fit(ctx context.Context, s *dataset.Split, _ *benchmark.Benchmark, seed uint64) (_ judge.Scorer, err error) {
 	titles, err := catalogueTitles(ctx, h.e.warehouse.Conn())
 	if err != nil {
 		return nil, err
 	}
-	var examples []*ranker.Examples
-	end := time.UnixMicro(s.CutAt)
 	cfg := h.e.settings.Training.Ranker
 	cfg.Trees.Seed = seed
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("training.ranker: %w", err)
 	}
+	past := &nightly.History{Features: snapshots{h.e.builder()}, Lake: h.e.lake, Quantile: 0.9}
+	defer func() { err = errors.Join(err, past.Forget(context.WithoutCancel(ctx))) }()
+	end, err := past.Now(ctx, nightly.Snapshot{ID: s.Train.Snapshot, AsOf: time.UnixMicro(s.CutAt).UTC()})
+	if err != nil {
+		return nil, err
+	}
+	var shown *dataset.Slates
+	if !h.plays {
+		if shown, err = past.Slates(ctx, end, cfg.Clicks); err != nil {
+			return nil, err
+		}
+	}
+	var examples []*ranker.Examples
 	for range cfg.Windows {
-		split, err := h.window(ctx, end)
+		w, err := past.Before(ctx, end)
 		if err != nil {
 			return nil, err
 		}
-		moment, err := h.moment(ctx, split, titles, seed)
+		if w == nil {
+			break
+		}
+		moment, err := h.moment(ctx, w.Split, titles, seed, shown)
 		if err != nil {
 			return nil, err
 		}
-		x, err := (&ranker.Episode{Moment: moment, Outcomes: ranker.Outcomes(split)}).Examples(ctx, cfg)
+		x, err := w.Episode(moment, shown).Examples(ctx, cfg)
 		if err != nil {
 			return nil, err
 		}
-		examples = append(examples, x)
-		end = time.UnixMicro(split.CutAt)
+		examples, end = append(examples, x), w
 	}
 	m, report, err := ranker.Train(ctx, ranking.Names(hybridSources()), examples, cfg)
 	if err != nil {
 		return nil, err
 	}
 	h.e.log.Info("ranker trained", "profiles", report.Profiles, "examples", report.Examples, "played", report.Played, "negatives", report.Negatives,
-		"ndcg", report.NDCG, "calibration_error", report.CalibrationError, "most_important", report.Importance[:5])
-	now, err := h.moment(ctx, s, titles, seed)
+		"ndcg", report.NDCG, "calibration_error", report.CalibrationError, "examination", report.Examination, "most_important", report.Importance[:5])
+	now, err := h.moment(ctx, s, titles, seed, shown)
 	if err != nil {
 		return nil, err
 	}
 	return m.Scorer(now)
 }
 
-// window is the last tenth of the events up to end, cut off from what came before.
-func (h hybrid) window(ctx context.Context, end time.Time) (*dataset.Split, error) {
-	b := h.e.builder()
-	cut, err := b.EventTime(ctx, end, 0.9)
-	if err != nil {
-		return nil, err
-	}
-	whole, err := snapshots{b}.BuildInteractions(ctx, end)
-	if err != nil {
-		return nil, err
-	}
-	before, err := snapshots{b}.BuildInteractions(ctx, cut)
-	if err != nil {
-		return nil, err
-	}
-	x, err := dataset.Load(ctx, h.e.lake, whole.ID)
-	if err != nil {
-		return nil, err
-	}
-	t, err := dataset.Load(ctx, h.e.lake, before.ID)
-	if err != nil {
-		return nil, err
-	}
-	return dataset.SplitAt(x, t, dataset.MinTrain)
-}
-
 // moment fits every source to what was known at a split's cut.
-func (h hybrid) moment(ctx context.Context, s *dataset.Split, titles []content.Title, seed uint64) (*ranker.Moment, error) {
+func (h hybrid) moment(ctx context.Context, s *dataset.Split, titles []content.Title, seed uint64, shown *dataset.Slates) (*ranker.Moment, error) {
 	data := offlineBenchmark(s, "")
-	m := &ranker.Moment{Now: s.CutAt, Seen: s.Train.ByProfile, At: s.Train.LastAt, Strength: s.Train.ByProfile.Values}
+	var sources []ranker.Source
 	for _, name := range hybridSources() {
 		i := slices.IndexFunc(h.known, func(k offlineModel) bool { return k.name == name })
 		scorer, err := h.known[i].fit(ctx, s, data, seed)
 		if err != nil {
 			return nil, fmt.Errorf("fit %s as a source: %w", name, err)
 		}
-		m.Sources = append(m.Sources, ranker.Source{Name: name, Scorer: scorer})
+		sources = append(sources, ranker.Source{Name: name, Scorer: scorer})
 	}
 	columns := ranker.Titles(s.Train, ranker.Described(s.Train.Titles, titles), s.CutAt, h.e.settings.Training.Nightly.PopularityHalfLife)
-	if f, ok := m.Sources[0].Scorer.(judge.Factors); ok {
+	if f, ok := sources[0].Scorer.(judge.Factors); ok {
 		columns.Factors, columns.Dim = f.Titles, f.Dim
 	}
-	var err error
-	m.Table, err = ranking.NewTable(columns, len(m.Sources))
-	return m, err
+	return ranker.NewMoment(s, columns, sources, shown)
 }

@@ -84,7 +84,7 @@ func (o evalOfflineCommand) Run(c *console) (err error) {
 
 // references are what every model is held against: the bars that are easily taken for granted, and beside the hybrid all it stands on.
 func (o evalOfflineCommand) references() []string {
-	if slices.Contains(o.Models, "hybrid") {
+	if slices.Contains(o.Models, "hybrid") || slices.Contains(o.Models, "hybrid_plays") {
 		return hybridSources()
 	}
 	return []string{"popular", "popular_decayed", "knn"}
@@ -153,12 +153,12 @@ func (o evalOfflineCommand) models(e *engines) ([]offlineModel, error) {
 		{"ease", plain(benchmark.Model{Fit: fitEASE(ease.DefaultConfig())})},
 		{"als", plain(benchmark.Model{Fit: fitALS(als.Preset{Config: e.settings.Training.ALS})})},
 	}
-	known = append(known, offlineModel{"hybrid", hybrid{e, known}.fit})
+	known = append(known, offlineModel{"hybrid", hybrid{e, known, false}.fit}, offlineModel{"hybrid_plays", hybrid{e, known, true}.fit})
 	var out []offlineModel
 	for _, name := range o.Models {
 		i := slices.IndexFunc(known, func(m offlineModel) bool { return m.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("there is no model %q; there are random, popular, popular_decayed, knn, userknn, ease, als and hybrid", name)
+			return nil, fmt.Errorf("there is no model %q; there are random, popular, popular_decayed, knn, userknn, ease, als, hybrid and hybrid_plays", name)
 		}
 		out = append(out, known[i])
 	}

@@ -21,7 +21,7 @@ type Memory struct {
 	order    []float32
 	outcomes []float32
 	scratch  ranking.Scratch
-	// by says whose scores order holds: a candidate's by its place, NaN where the ranker was not asked.
+	// placed holds what the ranker says of each candidate, by its place; NaN of those it was not asked about.
 	placed []float32
 	top    float32
 }
@@ -55,26 +55,17 @@ func (m *Memory) ask(ctx context.Context, q *retrieve.Query) (bool, error) {
 	for i, at := range m.at {
 		m.placed[at] = m.order[i]
 	}
-	best := m.order
-	slices.SortFunc(best, func(a, b float32) int {
-		switch {
-		case a > b:
-			return -1
-		case a < b:
-			return 1
-		}
-		return 0
-	})
+	slices.Sort(m.order)
 	m.top = 0
-	best = best[:min(len(best), topScores)]
+	best := m.order[max(0, len(m.order)-topScores):]
 	for _, s := range best {
 		m.top += s / float32(len(best))
 	}
 	return true, nil
 }
 
-// Outcomes are how likely each of the titles is played, and what share of it is watched then, two numbers a title; NaN where the release
-// cannot say. They are valid until the next call.
+// Outcomes are how likely each of the titles is played, and how much of a whole watch that is then, two numbers a title; NaN where the
+// release cannot say.
 func (m *Memory) Outcomes(ctx context.Context, q *retrieve.Query, items []retrieve.Candidate) ([]float32, error) {
 	out := make([]float32, 2*len(items))
 	for i := range out {

@@ -572,8 +572,8 @@ type TitleExplanation struct {
 	Trending float64 `protobuf:"fixed64,6,opt,name=trending,proto3" json:"trending,omitempty"`
 	Dislike  float64 `protobuf:"fixed64,7,opt,name=dislike,proto3" json:"dislike,omitempty"`
 	Boost    float64 `protobuf:"fixed64,8,opt,name=boost,proto3" json:"boost,omitempty"`
-	// By the release's ranker: how likely the title is played if it is offered, and how much of it is watched then, as watch strength
-	// counts, where 1 is a whole watch. 0 without a ranker.
+	// By the release's ranker: how likely the title is played if it is offered, or clicked once it is noticed where that is known; and how
+	// much of it is watched then, as watch strength counts, where 1 is a whole watch. 0 without a ranker.
 	PlayProbability float64 `protobuf:"fixed64,9,opt,name=play_probability,json=playProbability,proto3" json:"play_probability,omitempty"`
 	WatchedShare    float64 `protobuf:"fixed64,10,opt,name=watched_share,json=watchedShare,proto3" json:"watched_share,omitempty"`
 	unknownFields   protoimpl.UnknownFields

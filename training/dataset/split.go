@@ -12,6 +12,8 @@ import (
 type Split struct {
 	// CutAt is the last instant that trains: microseconds since the Unix epoch. Events at it are all on the train side.
 	CutAt int64
+	// Until is the last instant of what tests: microseconds since the Unix epoch.
+	Until int64
 	// Train has the vocabularies of the whole, so titles first met after the cut are columns without entries.
 	Train *Interactions
 	// Test holds value 1 for every pair first met after the cut, of any strength (relevance is any event), for the
@@ -61,7 +63,7 @@ func SplitAt(whole, train *Interactions, minTrain int) (*Split, error) {
 }
 
 func newSplit(whole, train *Interactions, cut int64, minTrain int) *Split {
-	s := &Split{CutAt: cut, Train: train}
+	s := &Split{CutAt: cut, Until: whole.AsOf, Train: train}
 	m := whole.ByProfile
 	s.Test = &sparse.CSR{Rows: m.Rows, Cols: m.Cols, Indptr: make([]int64, m.Rows+1)}
 	for r := range m.Rows {

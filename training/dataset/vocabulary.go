@@ -58,3 +58,19 @@ func (v *Vocabulary) rowsIn(to *Vocabulary) ([]uint32, error) {
 	}
 	return out, nil
 }
+
+// among returns, for every row of v, its row in to, -1 where to has no such id.
+func (v *Vocabulary) among(to *Vocabulary) []int {
+	out := make([]int, len(v.ids))
+	at := 0
+	for i, id := range v.ids {
+		for at < len(to.ids) && to.ids[at] < id {
+			at++
+		}
+		out[i] = -1
+		if at < len(to.ids) && to.ids[at] == id {
+			out[i] = at
+		}
+	}
+	return out
+}

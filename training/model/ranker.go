@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,12 +38,14 @@ func RankerSources() []string {
 // Ranker is what a release ranks its candidates with.
 type Ranker struct {
 	// Order and Outcomes are ONNX models of features, batch x ranking.Names(RankerSources()), to scores of 0 to 1: in what order to
-	// show titles, batch x 1; how likely they are played and what share of them is watched then, batch x 2.
+	// show titles, batch x 1; how likely they are played and how much of a whole watch that is then, batch x 2.
 	Order, Outcomes []byte
 	// Near is titles x titles: each title's nearest, at most MaxNeighbours, with their similarities.
 	Near *sparse.CSR
 	// FirstAt is when anybody first met each title: microseconds since the Unix epoch, 0 for nobody.
 	FirstAt []int64
+	// Response is how often a title is clicked relative to what the places it was shown at bring; nil where that is not known.
+	Response []float32
 	// Candidates is how many each source offered in training.
 	Candidates int
 	// Report says how it was trained and how well it does, for people.
@@ -71,6 +74,7 @@ type ranked struct {
 	near            []uint32 // titles x width: a row's nearest, then itself
 	similarity      []float32
 	firstAt         []int64
+	response        []float32 // nil where not known
 	// missing is why there are no sessions.
 	missing error
 }
@@ -89,7 +93,7 @@ func (b *Bundle) Order(ctx context.Context, dst, features []float32) error {
 	return b.ranker.run(ctx, b.ranker.order, dst, features, len(dst))
 }
 
-// Outcomes writes to dst, candidates x 2, how likely each is played and what share of it is watched then.
+// Outcomes writes to dst, candidates x 2, how likely each is played and how much of a whole watch that is then.
 func (b *Bundle) Outcomes(ctx context.Context, dst, features []float32) error {
 	return b.ranker.run(ctx, b.ranker.outcomes, dst, features, len(dst)/2)
 }
@@ -124,7 +128,7 @@ func (b *Bundle) Near(row uint32) ([]uint32, []float32) {
 // genres. The slices end with the reference.
 func (b *Bundle) RankingTitles() ranking.Titles {
 	return ranking.Titles{
-		Popularity: b.popularity, Decayed: b.trending, Profiles: b.manifest.Profiles, FirstAt: b.FirstAt(),
+		Popularity: b.popularity, Decayed: b.trending, Profiles: b.manifest.Profiles, FirstAt: b.FirstAt(), Response: b.response(),
 		Factors: b.factors.Data, Dim: b.manifest.Dim,
 	}
 }
@@ -137,6 +141,13 @@ func (b *Bundle) FirstAt() []int64 {
 	return b.ranker.firstAt
 }
 
+func (b *Bundle) response() []float32 {
+	if b.ranker == nil {
+		return nil
+	}
+	return b.ranker.response
+}
+
 // completeRanker checks the ranker against the release's titles.
 func (r *Release) completeRanker() error {
 	r.Manifest.Ranker = nil
@@ -144,8 +155,8 @@ func (r *Release) completeRanker() error {
 		return nil
 	}
 	k, n := r.Ranker, len(r.TitleIDs)
-	if k.Near == nil || k.Near.Rows != n || k.Near.Cols != n || len(k.FirstAt) != n || k.Candidates < 1 {
-		return fmt.Errorf("the ranker's neighbours, first times or candidates do not fit %d titles", n)
+	if k.Near == nil || k.Near.Rows != n || k.Near.Cols != n || len(k.FirstAt) != n || k.Response != nil && len(k.Response) != n || k.Candidates < 1 {
+		return fmt.Errorf("the ranker's neighbours, first times, responses or candidates do not fit %d titles", n)
 	}
 	if err := k.Near.Validate(); err != nil {
 		return fmt.Errorf("the ranker's neighbours: %w", err)
@@ -185,6 +196,7 @@ func (r *Release) rankerParts() []part {
 func neighboursSchema(width int) *arrow.Schema {
 	return arrow.NewSchema([]arrow.Field{
 		{Name: "first_at", Type: arrow.PrimitiveTypes.Int64},
+		{Name: "response", Type: arrow.PrimitiveTypes.Float32},
 		{Name: "neighbours", Type: arrow.FixedSizeListOfNonNullable(int32(width), arrow.PrimitiveTypes.Uint32)},
 		{Name: "similarities", Type: arrow.FixedSizeListOfNonNullable(int32(width), arrow.PrimitiveTypes.Float32)},
 	}, nil)
@@ -201,6 +213,10 @@ func writeNeighbours(w io.Writer, k *Ranker, width int) error {
 		}
 		copy(similarity[row*width:], sims)
 	}
+	response := k.Response
+	if response == nil {
+		response = slices.Repeat([]float32{float32(math.NaN())}, n)
+	}
 	schema := neighboursSchema(width)
 	buffer := func(of arrow.DataType, length int, b []byte) *array.Data {
 		return array.NewData(of, length, []*memory.Buffer{nil, memory.NewBufferBytes(b)}, nil, 0, 0)
@@ -210,8 +226,9 @@ func writeNeighbours(w io.Writer, k *Ranker, width int) error {
 	}
 	return writeBatch(w, schema, n,
 		array.MakeFromData(buffer(arrow.PrimitiveTypes.Int64, n, arrow.Int64Traits.CastToBytes(k.FirstAt))),
-		list(1, buffer(arrow.PrimitiveTypes.Uint32, n*width, arrow.Uint32Traits.CastToBytes(rows))),
-		list(2, flat32(similarity)))
+		array.MakeFromData(flat32(response)),
+		list(2, buffer(arrow.PrimitiveTypes.Uint32, n*width, arrow.Uint32Traits.CastToBytes(rows))),
+		list(3, flat32(similarity)))
 }
 
 func (b *Bundle) loadRanker(dir string) error {
@@ -271,17 +288,18 @@ func (b *Bundle) loadNeighbours(dir string) error {
 	}
 	err = readBatch(data, neighboursSchema(r.width), n, func(columns []arrow.Array) error {
 		first, ok := columns[0].(*array.Int64)
-		rows, okRows := columns[1].(*array.FixedSizeList)
-		if !ok || !okRows || rows.Offset() != 0 {
+		response, okResponse := columns[1].(*array.Float32)
+		rows, okRows := columns[2].(*array.FixedSizeList)
+		if !ok || !okResponse || !okRows || rows.Offset() != 0 {
 			return fmt.Errorf("%w: not a table of neighbours", ErrCorrupt)
 		}
 		list, ok := rows.ListValues().(*array.Uint32)
 		if !ok || list.NullN() != 0 || list.Len() < n*r.width {
 			return fmt.Errorf("%w: not a table of neighbours", ErrCorrupt)
 		}
-		r.firstAt, r.near = first.Int64Values(), list.Uint32Values()[:n*r.width:n*r.width]
+		r.firstAt, r.response, r.near = first.Int64Values(), response.Float32Values(), list.Uint32Values()[:n*r.width:n*r.width]
 		var err error
-		r.similarity, err = vectors[float32](columns[2], n, r.width)
+		r.similarity, err = vectors[float32](columns[3], n, r.width)
 		return err
 	})
 	if err != nil {

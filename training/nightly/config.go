@@ -25,10 +25,11 @@ type Config struct {
 	// Index is who makes a release's search indexes: marquee, or coder for coder/hnsw, which version 0.6.1 of is refused
 	// at publishing for finding too few beyond some hundred titles.
 	Index string `koanf:"index"`
-	// Ranker: the night trains the ranker over all sources as well (training.ranker), and releases it where it foretells the plays of
-	// the evaluation better than the factors. It is off because plays are not tastes: from plays alone it learns what viewers
-	// were shown along with what they like, and in the simulator, whose tastes are known, viewers were then served worse.
-	Ranker bool `koanf:"ranker"`
+	// Ranker is what the ranker over all sources (training.ranker) may be learnt from: slates, what profiles were shown and clicked or
+	// not, where enough of that is known; always, from plays where it is not; off, never. It is released where it does better than the
+	// factors alone in the evaluation. From plays alone it learns what viewers were shown along with what they like: in the
+	// simulator, whose tastes are known, it then foretold plays better and served viewers worse.
+	Ranker string `koanf:"ranker"`
 	// Towers: the night trains two towers as well (training.twotower), and releases them where popularity is no better.
 	Towers bool `koanf:"towers"`
 	// WarmStart: what is released is trained from the vectors of the release in use, where both have a title. What is evaluated
@@ -42,11 +43,18 @@ const (
 	indexCoder   = "coder"
 )
 
+// The values of Config.Ranker.
+const (
+	RankerOff    = "off"
+	RankerSlates = "slates"
+	RankerAlways = "always"
+)
+
 // DefaultConfig returns what suits a nightly schedule.
 func DefaultConfig() Config {
 	return Config{
 		HoldoutQuantile: 0.9, PopularityHalfLife: 30 * 24 * time.Hour, MaxLoss: 0.02,
-		KeepReleases: 7, KeepSnapshots: 7, LeaseTTL: 30 * time.Second, Index: indexMarquee, Towers: true, WarmStart: true,
+		KeepReleases: 7, KeepSnapshots: 7, LeaseTTL: 30 * time.Second, Index: indexMarquee, Ranker: RankerSlates, Towers: true, WarmStart: true,
 	}
 }
 
@@ -76,6 +84,9 @@ func (c Config) Validate() error {
 	}
 	if c.Index != indexMarquee && c.Index != indexCoder {
 		bad("index", "marquee or coder", c.Index)
+	}
+	if c.Ranker != RankerOff && c.Ranker != RankerSlates && c.Ranker != RankerAlways {
+		bad("ranker", "off, slates or always", c.Ranker)
 	}
 	return errors.Join(errs...)
 }

@@ -133,6 +133,7 @@ func TestConfigValidate(t *testing.T) {
 		"keep_snapshots":       func(c *Config) { c.KeepSnapshots = 0 },
 		"lease_ttl":            func(c *Config) { c.LeaseTTL = time.Millisecond },
 		"index":                func(c *Config) { c.Index = "faiss" },
+		"ranker":               func(c *Config) { c.Ranker = "true" },
 	} {
 		c := DefaultConfig()
 		change(&c)
@@ -141,7 +142,7 @@ func TestConfigValidate(t *testing.T) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
-	if err := (Config{}).Validate(); strings.Count(err.Error(), "\n") != 5 {
+	if err := (Config{}).Validate(); strings.Count(err.Error(), "\n") != 6 {
 		t.Errorf("all at once: %v", err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"marquee/eval/metric/judge"
 	"marquee/training/als"
 	"marquee/training/dataset"
+	"marquee/training/ranker"
+	"marquee/training/twotower"
 )
 
 // evaluation is the recorded result of the evaluate step.
@@ -46,10 +48,11 @@ const sameRecipe = "the incumbent is of the same recipe: trained on the same eve
 // candidate's numbers.
 func (p *Pipeline) evaluate(ctx context.Context, whole, train Snapshot, incumbent *incumbentRelease, l *lessons) (*evaluation, error) {
 	p.report("evaluate")
-	split, err := p.split(ctx, whole, train)
+	newest, err := p.history().Between(ctx, train, whole)
 	if err != nil {
 		return nil, err
 	}
+	split := newest.Split
 	h := holdout(split)
 	e := &evaluation{CutAt: time.UnixMicro(split.CutAt).UTC(), Users: len(h.Users), Metrics: map[string]map[string]float64{}}
 	// First what is cheap and finds out a split that is no good.
@@ -65,13 +68,13 @@ func (p *Pipeline) evaluate(ctx context.Context, whole, train Snapshot, incumben
 	if err != nil {
 		return nil, err
 	}
-	if p.Recipe.Towers.Epochs > 0 {
+	if p.Recipe.Towers != (twotower.Config{}) {
 		if err := p.judgeTowers(ctx, e, split, h, popular, candidate); err != nil {
 			return nil, err
 		}
 	}
-	if p.Recipe.Ranker.Windows > 0 {
-		if err := l.learn(ctx, split, train, fitted); err != nil {
+	if p.Recipe.Ranker != (ranker.Config{}) {
+		if err := l.learn(ctx, newest, whole, fitted); err != nil {
 			return nil, err
 		}
 		if err := e.judgeRanker(ctx, l, h, candidate); err != nil {
@@ -123,18 +126,6 @@ func (e *evaluation) compare(candidate, other *Result, against, note string) err
 	c.Note = note
 	e.Comparisons = append(e.Comparisons, c)
 	return nil
-}
-
-func (p *Pipeline) split(ctx context.Context, whole, train Snapshot) (*dataset.Split, error) {
-	x, err := dataset.Load(ctx, p.Lake, whole.ID)
-	if err != nil {
-		return nil, err
-	}
-	t, err := dataset.Load(ctx, p.Lake, train.ID)
-	if err != nil {
-		return nil, err
-	}
-	return dataset.SplitAt(x, t, dataset.MinTrain)
 }
 
 func holdout(s *dataset.Split) *judge.Holdout {

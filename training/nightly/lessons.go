@@ -8,6 +8,9 @@ import (
 	"math"
 	"sync"
 
+	"gonum.org/v1/gonum/stat"
+
+	"marquee/eval/metric"
 	"marquee/eval/metric/judge"
 	"marquee/internal/sparse"
 	"marquee/training/als"
@@ -24,40 +27,48 @@ import (
 // what came before would have offered. The newest window is the evaluation's, so a ranker of the others is judged by it, and one
 // of all but the oldest is released.
 type lessons struct {
-	p         *Pipeline
-	catalogue []content.Title
+	p *Pipeline
+	// shown is what profiles were shown until the newest window's end; nil where that is not known, or too little.
+	shown *dataset.Slates
 	// moment is that of the newest window.
 	moment   *ranker.Moment
-	examples []*ranker.Examples // the newest first
-	built    []string           // the snapshots that were built for it alone
+	examples []*ranker.Examples // the newest first; none where there is nothing to learn from
+	learnt   bool
 }
 
-// window is one of them: what was known at its begin, and what came until its end.
-type window struct {
-	split *dataset.Split
-	train Snapshot
-}
-
-// learn makes the examples of one window more than is asked for, where history reaches that far back. newest is the evaluation's split,
-// of the snapshot train, and fitted its model.
-func (l *lessons) learn(ctx context.Context, newest *dataset.Split, train Snapshot, fitted *als.Model) error {
-	if l.examples != nil {
+// learn makes the examples of one window more than is asked for, where history reaches that far back. newest is the evaluation's, until
+// its end, and fitted the recipe's model of what was known before it.
+func (l *lessons) learn(ctx context.Context, newest *Window, until Snapshot, fitted *als.Model) error {
+	if l.learnt {
 		return nil
 	}
-	if l.p.Catalogue != nil {
-		var err error
-		if l.catalogue, err = l.p.Catalogue.Titles(ctx); err != nil {
+	l.learnt = true
+	p := l.p
+	h := p.history()
+	end, err := h.Now(ctx, until)
+	if err != nil {
+		return err
+	}
+	if l.shown, err = h.Slates(ctx, end, p.Recipe.Ranker.Clicks); err != nil {
+		return err
+	}
+	if l.shown == nil && p.Config.Ranker != RankerAlways {
+		return nil
+	}
+	var catalogue []content.Title
+	if p.Catalogue != nil {
+		if catalogue, err = p.Catalogue.Titles(ctx); err != nil {
 			return err
 		}
 	}
-	w := &window{newest, train}
-	for n := 0; n <= l.p.Recipe.Ranker.Windows && w != nil; n++ {
-		l.p.report(fmt.Sprintf("window %d", n+1))
-		moment, err := l.p.moment(ctx, w.split, l.catalogue, fitted)
+	w := newest
+	for n := 0; n <= p.Recipe.Ranker.Windows && w != nil; n++ {
+		p.report(fmt.Sprintf("window %d", n+1))
+		moment, err := p.moment(ctx, w.Split, catalogue, fitted, l.shown)
 		if err != nil {
 			return err
 		}
-		x, err := (&ranker.Episode{Moment: moment, Outcomes: ranker.Outcomes(w.split)}).Examples(ctx, l.p.Recipe.Ranker)
+		x, err := w.Episode(moment, l.shown).Examples(ctx, p.Recipe.Ranker)
 		if err != nil {
 			return err
 		}
@@ -66,56 +77,22 @@ func (l *lessons) learn(ctx context.Context, newest *dataset.Split, train Snapsh
 		}
 		fitted = nil
 		l.examples = append(l.examples, x)
-		if n < l.p.Recipe.Ranker.Windows {
-			if w, err = l.before(ctx, w); err != nil {
+		if n < p.Recipe.Ranker.Windows {
+			if w, err = h.Before(ctx, w); err != nil {
 				return err
 			}
 		}
 	}
-	// Nobody asks for them again, and they would push out those of other nights.
-	return l.p.Features.RemoveSnapshots(ctx, l.built...)
+	return h.Forget(ctx)
 }
 
-// minWindow is how many pairs must have been known before a window for another one before it to be looked for.
-const minWindow = 1000
-
-// before is the window that ends where w begins; nil when there was too little by then.
-func (l *lessons) before(ctx context.Context, w *window) (*window, error) {
-	if w.split.Train.Len() < minWindow {
-		return nil, nil
-	}
-	cut, err := l.p.Features.EventTime(ctx, w.train.AsOf, l.p.Config.HoldoutQuantile)
-	if err != nil {
-		return nil, err
-	}
-	if !cut.Before(w.train.AsOf) {
-		return nil, nil
-	}
-	whole, err := dataset.Load(ctx, l.p.Lake, w.train.ID)
-	if err != nil {
-		return nil, err
-	}
-	snapshot, err := l.p.Features.BuildInteractions(ctx, cut)
-	if err != nil {
-		return nil, err
-	}
-	train, err := dataset.Load(ctx, l.p.Lake, snapshot.ID)
-	if err != nil {
-		return nil, err
-	}
-	split, err := dataset.SplitAt(whole, train, dataset.MinTrain)
-	if err != nil {
-		return nil, err
-	}
-	if snapshot.New {
-		l.built = append(l.built, snapshot.ID)
-	}
-	return &window{split, snapshot}, nil
+func (p *Pipeline) history() *History {
+	return &History{Features: p.Features, Lake: p.Lake, Quantile: p.Config.HoldoutQuantile}
 }
 
 // moment is what was known at a split's cut, with the sources that a release has as models of it. fitted, where not nil, is the recipe's
 // model of it.
-func (p *Pipeline) moment(ctx context.Context, s *dataset.Split, catalogue []content.Title, fitted *als.Model) (*ranker.Moment, error) {
+func (p *Pipeline) moment(ctx context.Context, s *dataset.Split, catalogue []content.Title, fitted *als.Model, shown *dataset.Slates) (*ranker.Moment, error) {
 	known := Matrix(s.Train)
 	if fitted == nil {
 		var err error
@@ -142,12 +119,11 @@ func (p *Pipeline) moment(ctx context.Context, s *dataset.Split, catalogue []con
 		model.SourcePopular:  judge.Constant(columns.Popularity),
 		model.SourceTrending: judge.Constant(columns.Decayed),
 	}
-	m := &ranker.Moment{Now: s.CutAt, Seen: s.Train.ByProfile, At: s.Train.LastAt, Strength: s.Train.ByProfile.Values}
+	var sources []ranker.Source
 	for _, name := range model.RankerSources() {
-		m.Sources = append(m.Sources, ranker.Source{Name: name, Scorer: by[name]})
+		sources = append(sources, ranker.Source{Name: name, Scorer: by[name]})
 	}
-	m.Table, err = ranking.NewTable(columns, len(m.Sources))
-	return m, err
+	return ranker.NewMoment(s, columns, sources, shown)
 }
 
 // foldedIn scores as serving does: by the vector that a profile's history is folded into the titles' vectors to.
@@ -195,28 +171,48 @@ type RankerVerdict struct {
 	Released bool `json:"released"`
 	// Windows is how many it was trained on.
 	Windows int `json:"windows,omitempty"`
-	// Against is the ranker held against the vectors alone, where there was enough to train one.
-	Against *Comparison    `json:"against,omitempty"`
-	Report  *ranker.Report `json:"report,omitempty"`
+	// Against is the ranker held against the vectors alone by what was played, where there was enough to train one.
+	Against *Comparison `json:"against,omitempty"`
+	// Clicks is, where it was learnt from what was shown, what its order of the newest window's slates is worth.
+	Clicks *ClickComparison `json:"clicks,omitempty"`
+	Report *ranker.Report   `json:"report,omitempty"`
 	// Reason says why the release has a ranker or has none.
 	Reason string `json:"reason"`
 }
 
+// ClickComparison is what orders of slates are worth by the clicks on them as they were shown, in clicks a slate, each click counting as
+// much more as its title would be noticed in the new place than it was in its own.
+type ClickComparison struct {
+	Profiles int     `json:"profiles"`
+	Ranker   float64 `json:"ranker"`
+	ALS      float64 `json:"als"`
+	Shown    float64 `json:"shown"`
+	// Difference is the ranker's less that of als, with its paired-bootstrap interval over profiles.
+	Difference metric.Interval `json:"difference"`
+}
+
 // judgeRanker trains a ranker on the windows before the evaluation's and measures it there, beside what the vectors alone did.
 func (e *evaluation) judgeRanker(ctx context.Context, l *lessons, h *judge.Holdout, alone *Result) error {
-	e.Ranker = &RankerVerdict{Windows: len(l.examples) - 1}
-	if e.Ranker.Windows < 1 {
-		e.Ranker.Reason = "no ranker: history does not reach back to a window to learn from"
+	v := &RankerVerdict{Windows: max(0, len(l.examples)-1)}
+	e.Ranker = v
+	if len(l.examples) == 0 {
+		v.Reason = fmt.Sprintf("no ranker: fewer than %d clicks are known on what was shown (training.ranker.clicks); with training.nightly.ranker %s it would learn from plays alone",
+			l.p.Recipe.Ranker.Clicks, RankerAlways)
+		return nil
+	}
+	if v.Windows < 1 {
+		v.Reason = "no ranker: history does not reach back to a window to learn from"
 		return nil
 	}
 	m, report, err := ranker.Train(ctx, ranking.Names(model.RankerSources()), l.examples[1:], l.p.Recipe.Ranker)
 	if errors.Is(err, ranker.ErrData) {
-		e.Ranker.Reason = "no ranker: " + err.Error()
+		v.Reason = "no ranker: " + err.Error()
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	v.Report = report
 	scorer, err := m.Scorer(l.moment)
 	if err != nil {
 		return err
@@ -229,12 +225,35 @@ func (e *evaluation) judgeRanker(ctx context.Context, l *lessons, h *judge.Holdo
 	if err != nil {
 		return err
 	}
-	e.Ranker.Against, e.Ranker.Report, e.Ranker.Released = &c, report, c.Difference.Mean > 0
-	e.Ranker.Reason = fmt.Sprintf("NDCG@10 %+.4f against als alone, %g%% interval %+.4f to %+.4f", c.Difference.Mean, 100*c.Difference.Level, c.Difference.Low, c.Difference.High)
-	if !e.Ranker.Released {
-		e.Ranker.Reason = "no ranker: " + e.Ranker.Reason
+	v.Against = &c
+	plays := fmt.Sprintf("NDCG@10 %+.4f against als alone, %g%% interval %+.4f to %+.4f", c.Difference.Mean, 100*c.Difference.Level, c.Difference.Low, c.Difference.High)
+	v.Released, v.Reason = c.Difference.Mean > 0, plays
+	if l.shown != nil {
+		if v.Clicks, err = clickComparison(m, l.examples[0]); err != nil {
+			return err
+		}
+		// What viewers click of what they are shown is what they want; what they played is what they want of what they were shown.
+		d := v.Clicks.Difference
+		v.Released = d.Low > 0
+		v.Reason = fmt.Sprintf("clicks a slate %+.4f against als alone, %g%% interval %+.4f to %+.4f; %s", d.Mean, 100*d.Level, d.Low, d.High, plays)
+	}
+	if !v.Released {
+		v.Reason = "no ranker: " + v.Reason
 	}
 	return nil
+}
+
+func clickComparison(m *ranker.Model, x *ranker.Examples) (*ClickComparison, error) {
+	v, err := m.Value(x, model.SourceALS+"_score")
+	if err != nil {
+		return nil, err
+	}
+	if len(v.Profiles) == 0 {
+		return nil, errors.New("the newest window shows nothing to judge the ranker by")
+	}
+	c := &ClickComparison{Profiles: len(v.Profiles), Ranker: stat.Mean(v.Ranker, nil), ALS: stat.Mean(v.Source, nil), Shown: stat.Mean(v.Shown, nil)}
+	c.Difference, err = metric.PairedBootstrap(v.Ranker, v.Source, bootstrapResamples, confidence, bootstrapSeed)
+	return c, err
 }
 
 // ranker is the release's, where the evaluation said that it is to have one. A run that goes on with an evaluation that was recorded
@@ -243,12 +262,12 @@ func (p *Pipeline) ranker(ctx context.Context, l *lessons, whole, train Snapshot
 	if e.Ranker == nil || !e.Ranker.Released {
 		return nil, nil
 	}
-	if l.examples == nil {
-		split, err := p.split(ctx, whole, train)
+	if !l.learnt {
+		newest, err := p.history().Between(ctx, train, whole)
 		if err != nil {
 			return nil, err
 		}
-		if err := l.learn(ctx, split, train, nil); err != nil {
+		if err := l.learn(ctx, newest, whole, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -263,6 +282,9 @@ func (l *lessons) released(ctx context.Context, x *dataset.Interactions) (*model
 		return nil, fmt.Errorf("train the ranker: %w", err)
 	}
 	out := &model.Ranker{FirstAt: ranker.FirstAt(x), Candidates: cfg.Candidates}
+	if l.shown != nil {
+		out.Response = l.shown.Under(x.Profiles, x.Titles).Response(x.AsOf)
+	}
 	if out.Order, out.Outcomes, err = m.ONNX(); err != nil {
 		return nil, err
 	}

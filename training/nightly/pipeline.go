@@ -145,7 +145,7 @@ type Summary struct {
 // since. There are both a summary and an error where the data were refused, a *QualityError, and where the release was made and
 // only the tidying failed.
 func (p *Pipeline) Run(ctx context.Context, asOf time.Time) (*Summary, error) {
-	if !p.Config.Ranker {
+	if p.Config.Ranker == RankerOff {
 		p.Recipe.Ranker = ranker.Config{}
 	}
 	if !p.Config.Towers {
@@ -278,7 +278,7 @@ func (p *Pipeline) report(step string) {
 func (p *Pipeline) runKey(whole, train Snapshot) (string, error) {
 	b, err := json.Marshal(map[string]any{
 		"whole": whole.ID, "train": train.ID, "recipe": p.Recipe.comparable(), "version": p.Version, "protocol": Protocol,
-		"holdout": p.Config.HoldoutQuantile, "half_life": p.Config.PopularityHalfLife, "warm": p.Config.WarmStart,
+		"holdout": p.Config.HoldoutQuantile, "half_life": p.Config.PopularityHalfLife, "warm": p.Config.WarmStart, "ranker": p.Config.Ranker,
 	})
 	if err != nil {
 		return "", fmt.Errorf("name the run: %w", err)

@@ -18,16 +18,16 @@ import (
 // incumbent can be trained again on the very split its challenger is judged by.
 type Recipe struct {
 	ALS als.Config `json:"als"`
-	// Ranker is that of the ranker over all sources; of 0 windows, none is trained.
+	// Ranker is that of the ranker over all sources; the zero Config is of none.
 	Ranker ranker.Config `json:"ranker"`
-	// Towers is that of the two towers; of 0 epochs, none are trained.
+	// Towers is that of the two towers; the zero Config is of none.
 	Towers twotower.Config `json:"towers,omitzero"`
 }
 
 // Validate reports everything that is out of its range.
 func (r Recipe) Validate() error {
 	errs := []error{r.ALS.Validate()}
-	if r.Ranker.Windows > 0 {
+	if r.Ranker != (ranker.Config{}) {
 		if err := r.Ranker.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("training.ranker: %w", err))
 		}
@@ -81,9 +81,6 @@ func recipeOf(m model.Manifest) (Recipe, error) {
 // comparable is the recipe without what does not decide the result.
 func (r Recipe) comparable() Recipe {
 	r.ALS.Workers, r.ALS.TrackLoss, r.Ranker.Trees.Workers = 0, false, 0
-	if r.Ranker.Windows == 0 {
-		r.Ranker = ranker.Config{}
-	}
 	r.Towers.Workers = 0
 	return r
 }

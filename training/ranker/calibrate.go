@@ -16,20 +16,22 @@ type Calibration struct {
 // same leaves log-odds as they are.
 func same() Calibration { return Calibration{Slope: 1} }
 
-// calibrate fits the two numbers to labels of 0 to 1 by Newton's method with step halving. Where the labels are all alike, or the odds
-// are, only the intercept can be told, and a slope of 0 or below, which would turn the order round, is not believed.
-func calibrate(odds, label []float32) Calibration {
+// calibrate fits the two numbers to labels of 0 to 1 by Newton's method with step halving. seen, where not nil, is the chance that an
+// example was noticed at all: labels are then of what was noticed and wanted, and the odds of what is wanted. Where the labels are all
+// alike, or the odds are, only the intercept can be told, and a slope of 0 or below, which would turn the order round, is not believed.
+func calibrate(odds, label, seen []float32) Calibration {
 	if len(odds) == 0 {
 		return same()
 	}
 	a, b := 1.0, 0.0
-	loss := platt(odds, label, a, b)
+	loss := platt(odds, label, seen, a, b)
 	for range 50 {
 		var ga, gb, haa, hab, hbb float64
 		for i, x := range odds {
 			x := float64(x)
-			p := 1 / (1 + math.Exp(-(a*x + b)))
-			d, h := p-float64(label[i]), max(p*(1-p), 1e-12)
+			p, y, e := 1/(1+math.Exp(-(a*x+b))), float64(label[i]), noticed(seen, i)
+			left := max(1-e*p, 1e-12)
+			d, h := p-y-(1-y)*(1-e)*p/left, max(e*p*(1-p)*(1-p)/left, 1e-12)
 			ga, gb = ga+d*x, gb+d
 			haa, hab, hbb = haa+h*x*x, hab+h*x, hbb+h
 		}
@@ -41,7 +43,7 @@ func calibrate(odds, label []float32) Calibration {
 		da, db := (hbb*ga-hab*gb)/det, (haa*gb-hab*ga)/det
 		step, better := 1.0, false
 		for range 20 {
-			if l := platt(odds, label, a-step*da, b-step*db); l < loss {
+			if l := platt(odds, label, seen, a-step*da, b-step*db); l < loss {
 				better = loss-l > 1e-10*math.Abs(loss)
 				a, b, loss = a-step*da, b-step*db, l
 				break
@@ -58,11 +60,25 @@ func calibrate(odds, label []float32) Calibration {
 	return Calibration{float32(a), float32(b)}
 }
 
-func platt(odds, label []float32, a, b float64) float64 {
+func noticed(seen []float32, i int) float64 {
+	if seen == nil {
+		return 1
+	}
+	return float64(seen[i])
+}
+
+// platt is the mean negative log-likelihood.
+func platt(odds, label, seen []float32, a, b float64) float64 {
 	var s float64
 	for i, x := range odds {
-		z := a*float64(x) + b
-		s += max(z, 0) + math.Log1p(math.Exp(-math.Abs(z))) - float64(label[i])*z
+		z, y, e := a*float64(x)+b, float64(label[i]), noticed(seen, i)
+		// The logarithm of the chance, and of that of its opposite, without overflow.
+		yes := math.Min(z, 0) - math.Log1p(math.Exp(-math.Abs(z)))
+		no := yes - z
+		if e < 1 {
+			no = math.Log1p(-e * math.Exp(yes))
+		}
+		s -= y*(yes+math.Log(e)) + (1-y)*no
 	}
 	return s / float64(len(odds))
 }

@@ -29,6 +29,17 @@ func Titles(x *dataset.Interactions, described []content.Title, at int64, halfLi
 	return out
 }
 
+// NewMoment is what was known at a split's cut: its titles, and the sources that offer some of them. shown may be nil.
+func NewMoment(s *dataset.Split, titles ranking.Titles, sources []Source, shown *dataset.Slates) (*Moment, error) {
+	if shown != nil {
+		titles.Response = shown.Under(s.Train.Profiles, s.Train.Titles).Response(s.CutAt)
+	}
+	m := &Moment{Now: s.CutAt, Seen: s.Train.ByProfile, At: s.Train.LastAt, Strength: s.Train.ByProfile.Values, Sources: sources}
+	var err error
+	m.Table, err = ranking.NewTable(titles, len(sources))
+	return m, err
+}
+
 // FirstAt is when anybody first met each title, in microseconds since the Unix epoch; 0 for nobody.
 func FirstAt(x *dataset.Interactions) []int64 {
 	out := make([]int64, x.Titles.Len())

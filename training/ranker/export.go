@@ -18,8 +18,8 @@ const (
 	Output = "scores"
 )
 
-// Heads are what a ranker says, all between 0 and 1: a score to order by, the probability of a play, and the share that will be watched
-// once it plays.
+// Heads are what a ranker says, all between 0 and 1: a score to order by, the probability of a play, and how much of a whole
+// watch that will be.
 func Heads() []string { return []string{"order", "play", "finish"} }
 
 // Scores is what the exported model gives for one candidate.

@@ -1,11 +1,12 @@
 // Package ranker trains the model that puts the candidates of all sources in one order: boosted trees over the features of
-// training/model/ranking, that say in what order to show titles, how likely a profile is to play one, and what share of it it then
-// watches.
+// training/model/ranking, that say in what order to show titles, how likely a profile is to play one, and how much of a whole
+// watch that will be.
 //
 // Examples are made of moments: what sources trained on everything up to a moment would have offered, with the features as of
-// then, labelled by what the profile did afterwards. No score comes from a model that has seen the label. Where there is no log
-// of what was shown, the candidates that were not played are the negatives: they are what the sources retrieve, not random titles,
-// since those are what the ranker will have to tell apart.
+// then, labelled by what the profile did afterwards. No score comes from a model that has seen the label. Where it is known what was
+// shown, examples are what was shown and clicked or not, and a click model tells wishes from places. Where it is not, the candidates
+// that were not played are the negatives: they are what the sources retrieve, not random titles, since those are what the ranker
+// will have to tell apart; but what was played is then also what happened to be shown.
 package ranker
 
 import (
@@ -52,7 +53,7 @@ type Outcome struct {
 	Profile uint32 // row of Seen
 	// ID decides whether the profile teaches or is kept apart, the same in every episode.
 	ID string
-	// Played are the titles it met for the first time, ascending, and Finished is parallel: the share watched, 0 to 1.
+	// Played are the titles it met for the first time, ascending, and Finished is parallel: how much of a whole watch it was, 0 to 1.
 	Played   []uint32
 	Finished []float32
 }
@@ -69,6 +70,8 @@ type Config struct {
 	Candidates int `koanf:"candidates"`
 	// At is the length of the lists whose NDCG the order is trained for, 1 to 1,000.
 	At int `koanf:"at"`
+	// Clicks is how many there must be on what was shown for it to be learnt from, 1 to 1,000,000,000.
+	Clicks int `koanf:"clicks"`
 	// Validation is the share of profiles that are kept apart, to calibrate and to report on: above 0 and below 1.
 	Validation float64 `koanf:"validation"`
 }
@@ -76,7 +79,7 @@ type Config struct {
 // DefaultConfig returns small trees: a request's candidates must be ranked within a fraction of a millisecond, and with larger
 // ones some hundred profiles teach more chance than taste.
 func DefaultConfig() Config {
-	c := Config{Trees: gbdt.DefaultConfig(), Windows: 8, Profiles: 1000, Candidates: 100, At: 10, Validation: 0.1}
+	c := Config{Trees: gbdt.DefaultConfig(), Windows: 8, Profiles: 1000, Candidates: 100, At: 10, Clicks: 2000, Validation: 0.1}
 	t := &c.Trees
 	t.Rounds, t.LearningRate, t.Leaves, t.MinLeaf, t.FeatureShare, t.RowShare, t.Patience = 150, 0.06, 8, 300, 0.5, 0.5, 0
 	return c
@@ -96,6 +99,9 @@ func (c Config) Validate() error {
 	}
 	if c.At < 1 || c.At > 1000 {
 		errs = append(errs, fmt.Errorf("at must be between 1 and 1000, is %d", c.At))
+	}
+	if c.Clicks < 1 || c.Clicks > 1_000_000_000 {
+		errs = append(errs, fmt.Errorf("clicks must be between 1 and 1000000000, is %d", c.Clicks))
 	}
 	if !(c.Validation > 0 && c.Validation < 1) {
 		errs = append(errs, fmt.Errorf("validation must be above 0 and below 1, is %g", c.Validation))
@@ -131,8 +137,8 @@ func newDesk(m *Moment, candidates int) *desk {
 	return d
 }
 
-// offer collects what the sources put first for a profile among what it has not met.
-func (d *desk) offer(profile uint32) (offer, error) {
+// offer collects what the sources put first for a profile among what it has not met, and those of more that it has not met either.
+func (d *desk) offer(profile uint32, more ...uint32) (offer, error) {
 	for i, s := range d.m.Sources {
 		if err := s.Scorer.Score([]uint32{profile}, d.scores[i]); err != nil {
 			return offer{}, fmt.Errorf("ask %s for candidates: %w", s.Name, err)
@@ -158,6 +164,12 @@ func (d *desk) offer(profile uint32) (offer, error) {
 				d.offered[t] = true
 				o.titles = append(o.titles, t)
 			}
+		}
+	}
+	for _, t := range more {
+		if !d.offered[t] {
+			d.offered[t] = true
+			o.titles = append(o.titles, t)
 		}
 	}
 	slices.Sort(o.titles)
@@ -253,8 +265,11 @@ type Model struct {
 	Features []string
 	// Candidates is how many each source offered it.
 	Candidates int
-	// Order says in what order to show candidates, Play how likely they are played, Finish what share of them is watched then.
+	// Order says in what order to show candidates; Play how likely they are played, or, learnt from what was shown, clicked or played once
+	// noticed; Finish how much of a whole watch a play is, 0 to 1.
 	Order, Play, Finish Head
+	// Clicks has the chances that places are noticed, where the model was learnt from what was shown, else nil.
+	Clicks *gbdt.Clicks
 }
 
 // Scorer ranks a moment's candidates with the model: what no source offers is scored below everything, in the order of the first source.

@@ -321,16 +321,16 @@ func TestCalibrate(t *testing.T) {
 			label[i] = 1
 		}
 	}
-	if c := calibrate(odds, label); math.Abs(float64(c.Slope)-0.5) > 0.02 || math.Abs(float64(c.Intercept)+1) > 0.03 {
+	if c := calibrate(odds, label, nil); math.Abs(float64(c.Slope)-0.5) > 0.02 || math.Abs(float64(c.Intercept)+1) > 0.03 {
 		t.Errorf("calibration %+v of odds that are twice too sure", c)
 	}
 	for i := range label {
 		label[i] = 1 - label[i]
 	}
-	if c := calibrate(odds, label); c != same() {
+	if c := calibrate(odds, label, nil); c != same() {
 		t.Errorf("odds that point the wrong way are calibrated to %+v", c)
 	}
-	if c := calibrate(nil, nil); c != same() {
+	if c := calibrate(nil, nil, nil); c != same() {
 		t.Errorf("nothing calibrates to %+v", c)
 	}
 	if e := calibrationError([]float32{.2, .2, .2, .2, .2, 1, 1, 1, 1, 1}, []float32{0, 0, 0, 0, 1, 1, 1, 1, 1, 0}); math.Abs(e-.26) > 1e-6 {
@@ -346,11 +346,13 @@ func learn(ctx context.Context, names []string, e Episode, c Config) error {
 	return err
 }
 
+func outcomeID(o Outcome) string { return o.ID }
+
 // TestProfilesAreDrawnByLot: as many as are wanted, the same each time, whoever else there is.
 func TestProfilesAreDrawnByLot(t *testing.T) {
 	e, c := episode(t, 1), config()
 	c.Profiles = 100
-	drawn := draw(e.Outcomes, c)
+	drawn := draw(e.Outcomes, outcomeID, c)
 	if len(drawn) != 100 {
 		t.Fatalf("%d profiles are drawn", len(drawn))
 	}
@@ -358,7 +360,7 @@ func TestProfilesAreDrawnByLot(t *testing.T) {
 	for _, o := range drawn {
 		there[o.ID] = true
 	}
-	for _, o := range draw(e.Outcomes[:len(e.Outcomes)/2], Config{Profiles: 40, Trees: c.Trees}) {
+	for _, o := range draw(e.Outcomes[:len(e.Outcomes)/2], outcomeID, Config{Profiles: 40, Trees: c.Trees}) {
 		if !there[o.ID] {
 			t.Errorf("%s is drawn among half of the profiles and not among all", o.ID)
 		}
@@ -369,7 +371,7 @@ func TestRefuses(t *testing.T) {
 	for want, f := range map[string]func(e *Episode, c *Config){
 		"no source offers":            func(e *Episode, _ *Config) { e.Moment.Sources = nil },
 		"have 3 times":                func(e *Episode, _ *Config) { e.Moment.At = e.Moment.At[:3] },
-		"0 profiles to learn from":    func(e *Episode, _ *Config) { e.Outcomes = nil },
+		"0 lists to learn from":       func(e *Episode, _ *Config) { e.Outcomes = nil },
 		"played 12 titles and finish": func(e *Episode, _ *Config) { e.Outcomes[3].Finished = nil },
 		"the source is broken": func(e *Episode, _ *Config) {
 			e.Moment.Sources[0].Scorer = judge.Func(func(uint32, []float32) error { return errors.New("the source is broken") })

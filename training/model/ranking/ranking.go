@@ -31,6 +31,7 @@ const (
 	titleTrend
 	titleAge
 	titleDays
+	titleResponse
 	profileTitles
 	profileIdle
 	profileSpan
@@ -59,6 +60,7 @@ const perSource = 3
 //	title_trend         logarithm of recent over all-time popularity
 //	title_age           years since release
 //	title_days          days since anybody first met it
+//	title_response      clicks on it where it was shown, relative to those that its places there bring
 //	profile_titles      logarithm of 1 + the titles the profile met
 //	profile_idle        days since the profile last met one
 //	profile_span        days between its first and its last
@@ -80,7 +82,7 @@ const perSource = 3
 // What is not known is NaN.
 func Names(sources []string) []string {
 	out := []string{
-		"title_popularity", "title_percentile", "title_decayed", "title_trend", "title_age", "title_days",
+		"title_popularity", "title_percentile", "title_decayed", "title_trend", "title_age", "title_days", "title_response",
 		"profile_titles", "profile_idle", "profile_span", "profile_percentile", "profile_age",
 		"match_genres", "match_best_genre", "match_age", "match_percentile", "similar_last", "similar_recent", "similar_mean",
 		"sources_mean", "sources_best",
@@ -101,6 +103,8 @@ type Titles struct {
 	Year []int
 	// FirstAt is when somebody first met the title: microseconds since the Unix epoch, 0 for nobody.
 	FirstAt []int64
+	// Response is how often the title is clicked relative to what the places it was shown at bring, 1 for all titles alike.
+	Response []float32
 	// Genres are numbers below GenreCount.
 	Genres     [][]uint16
 	GenreCount int
@@ -128,7 +132,7 @@ type Table struct {
 // NewTable prepares titles for so many sources.
 func NewTable(t Titles, sources int) (*Table, error) {
 	n := len(t.Popularity)
-	for name, l := range map[string]int{"decayed": len(t.Decayed), "year": len(t.Year), "first_at": len(t.FirstAt), "genres": len(t.Genres)} {
+	for name, l := range map[string]int{"decayed": len(t.Decayed), "year": len(t.Year), "first_at": len(t.FirstAt), "genres": len(t.Genres), "response": len(t.Response)} {
 		if l != 0 && l != n {
 			return nil, fmt.Errorf("%w: %d titles have a popularity, %d have %s", ErrInput, n, l, name)
 		}
@@ -301,7 +305,10 @@ func (t *Table) profile(row *[common]float32, history []Watch, s *Scratch) {
 
 func (t *Table) title(row []float32, c uint32, s *Scratch) {
 	row[titlePopularity], row[titlePercentile], row[titleAge] = t.popularity[c], t.percentile[c], t.age(c, s.year)
-	row[titleDecayed], row[titleTrend], row[titleDays] = nan, nan, nan
+	row[titleDecayed], row[titleTrend], row[titleDays], row[titleResponse] = nan, nan, nan, nan
+	if t.t.Response != nil {
+		row[titleResponse] = t.t.Response[c]
+	}
 	if t.decayed != nil {
 		row[titleDecayed], row[titleTrend] = t.decayed[c], t.trend[c]
 	}

@@ -22,7 +22,8 @@ func five() Titles {
 	return Titles{
 		Popularity: []float32{9, 4, 4, 1, 0}, Decayed: []float32{1, 4, 0, 1, 0}, Profiles: 9,
 		Year: []int{1991, 2001, 0, 1999, 2000}, FirstAt: []int64{moment - 10*aDay, moment - 5*aDay, moment - 7*aDay, moment - aDay, 0},
-		Genres: [][]uint16{{0}, {0, 1}, nil, {1}, {2}}, GenreCount: 3,
+		Response: []float32{2, 1, 1.5, .5, 1},
+		Genres:   [][]uint16{{0}, {0, 1}, nil, {1}, {2}}, GenreCount: 3,
 		Factors: []float32{1, 0, 0, 2, 3, 3, -1, 0, 0, 0}, Dim: 2,
 	}
 }
@@ -66,17 +67,17 @@ func TestFeaturesByHand(t *testing.T) {
 		"profile_titles": log(3), "profile_idle": 1, "profile_span": 2, "profile_percentile": (3*.8 + .4) / 4, "profile_age": (3*10.5 + .5) / 4,
 	}
 	want := []map[string]float32{{
-		"title_popularity": log(5. / 10), "title_percentile": .4, "title_decayed": log(1. / 5), "title_trend": log(1. / 5), "title_age": none, "title_days": 7,
+		"title_popularity": log(5. / 10), "title_percentile": .4, "title_decayed": log(1. / 5), "title_trend": log(1. / 5), "title_age": none, "title_response": 1.5, "title_days": 7,
 		"match_genres": none, "match_best_genre": none, "match_age": none, "match_percentile": .4 - (3*.8+.4)/4,
 		"similar_last": float32(1 / math.Sqrt2), "similar_recent": float32(1 / math.Sqrt2), "similar_mean": float32(1 / math.Sqrt2),
 		"a_score": .5, "a_ratio": 1, "a_rank": 0, "b_score": -1, "b_ratio": none, "b_rank": 0, "sources_mean": 0, "sources_best": 0,
 	}, {
-		"title_popularity": log(2. / 10), "title_percentile": .2, "title_decayed": log(2. / 5), "title_trend": 0, "title_age": 2.5, "title_days": 1,
+		"title_popularity": log(2. / 10), "title_percentile": .2, "title_decayed": log(2. / 5), "title_trend": 0, "title_age": 2.5, "title_response": .5, "title_days": 1,
 		"match_genres": .25, "match_best_genre": .25, "match_age": 2.5 - (3*10.5+.5)/4, "match_percentile": .2 - (3*.8+.4)/4,
 		"similar_last": 0, "similar_recent": 0, "similar_mean": -.5,
 		"a_score": .25, "a_ratio": .5, "a_rank": log(2), "b_score": -1, "b_ratio": none, "b_rank": 0, "sources_mean": log(2) / 2, "sources_best": 0,
 	}, {
-		"title_popularity": log(1. / 10), "title_percentile": 0, "title_decayed": log(1. / 5), "title_trend": 0, "title_age": 1.5, "title_days": none,
+		"title_popularity": log(1. / 10), "title_percentile": 0, "title_decayed": log(1. / 5), "title_trend": 0, "title_age": 1.5, "title_response": 1, "title_days": none,
 		"match_genres": 0, "match_best_genre": 0, "match_age": 1.5 - (3*10.5+.5)/4, "match_percentile": -(3*.8 + .4) / 4,
 		"similar_last": none, "similar_recent": none, "similar_mean": none,
 		"a_score": none, "a_ratio": none, "a_rank": none, "b_score": -2, "b_ratio": none, "b_rank": log(3), "sources_mean": (log(4) + log(3)) / 2, "sources_best": log(3),
