@@ -100,7 +100,9 @@ func (p *Pipeline) train(ctx context.Context, whole Snapshot, e *evaluation, q *
 	}
 	var towers *model.Towers
 	if e.Towers != nil && e.Towers.Released {
-		pair, err := p.trainTowers(ctx, "train towers", x, described, start.towers)
+		cfg := p.Recipe.Towers
+		cfg.Epochs = start.epochs(cfg.Epochs, warmTowers, start.Towers, x.Titles.Len())
+		pair, err := p.trainTowers(ctx, "train towers", x, described, cfg, start.towers)
 		if err != nil {
 			return nil, err
 		}
@@ -157,7 +159,11 @@ func BuildRelease(ctx context.Context, x *dataset.Interactions, r Recipe, o Rele
 	if s := o.Start; s != nil && s.Warm {
 		begin.WarmItems, from = s.factors, &model.Start{From: s.From, Titles: s.Titles, Towers: s.Towers}
 	}
-	m, err := als.Train(ctx, Matrix(x), r.ALS, begin)
+	cfg := r.ALS
+	if o.Start != nil {
+		cfg.Epochs = o.Start.epochs(cfg.Epochs, warmALS, o.Start.Titles, x.Titles.Len())
+	}
+	m, err := als.Train(ctx, Matrix(x), cfg, begin)
 	if err != nil {
 		return "", model.Manifest{}, err
 	}

@@ -51,8 +51,10 @@ type pair struct {
 }
 
 // trainTowers trains them on x. start, where given, are parameters to begin from.
-func (p *Pipeline) trainTowers(ctx context.Context, step string, x *dataset.Interactions, described *content.Model, start map[string][]float32) (*pair, error) {
-	return fitTowers(ctx, x, described, p.Recipe.Towers, start, func(n nn.Progress) {
+func (p *Pipeline) trainTowers(ctx context.Context, step string, x *dataset.Interactions, described *content.Model, cfg twotower.Config,
+	start map[string][]float32,
+) (*pair, error) {
+	return fitTowers(ctx, x, described, cfg, start, func(n nn.Progress) {
 		if !n.Done {
 			return
 		}
@@ -171,7 +173,7 @@ func (p *Pipeline) judgeTowers(ctx context.Context, e *evaluation, s *dataset.Sp
 	}
 	e.Towers = &TowersVerdict{}
 	began := time.Now()
-	pair, err := p.trainTowers(ctx, "evaluate towers", s.Train, described, nil)
+	pair, err := p.trainTowers(ctx, "evaluate towers", s.Train, described, p.Recipe.Towers, nil)
 	if errors.Is(err, twotower.ErrData) {
 		e.Towers.Reason = "no towers: " + err.Error()
 		return nil

@@ -181,6 +181,20 @@ func TestTowersThatNightsCannotTrainAreRefused(t *testing.T) {
 	}
 }
 
+func TestAWarmStartTakesFewerEpochs(t *testing.T) {
+	warm := &WarmStart{Beginning: Beginning{Warm: true}}
+	for _, c := range []struct {
+		start                   *WarmStart
+		n, every, carried, want int
+	}{
+		{nil, 8, 2, 100, 8}, {cold("so"), 8, 2, 100, 8}, {warm, 8, 2, 100, 4}, {warm, 15, 5, 95, 3}, {warm, 1, 5, 90, 1}, {warm, 8, 2, 89, 8}, {warm, 8, 2, 0, 8},
+	} {
+		if got := c.start.epochs(c.n, c.every, c.carried, 100); got != c.want {
+			t.Errorf("%+v makes %d epochs, want %d", c, got, c.want)
+		}
+	}
+}
+
 func TestTheTowersGate(t *testing.T) {
 	var v TowersVerdict
 	v.decide(against(modelPopular, .01, -.02, .04, 1.1), against(modelALS, -.1, -.2, -.05, .5))

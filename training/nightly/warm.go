@@ -18,6 +18,24 @@ import (
 // Only what is released begins from the release before it. What is evaluated never does: that release knows the very events it would be
 // judged by.
 
+// A warm start takes fewer epochs: as many would be wasted by ALS, which after one from the release of a tenth of the events less had a
+// lower loss than after eight from chance (MovieLens 1M), and harm the towers, which learn by heart what they are shown night after
+// night: after twelve nights of 15 epochs NDCG@10 had gone from .266 to .255, of 3 epochs it stayed at .264. So much of the titles must
+// have been carried over for it.
+const (
+	warmALS    = 2
+	warmTowers = 5
+	warmShare  = .9
+)
+
+// epochs is how many of n a start makes, where a warm one makes one of every so many.
+func (w *WarmStart) epochs(n, every, carried, titles int) int {
+	if w == nil || !w.Warm || float64(carried) < warmShare*float64(titles) {
+		return n
+	}
+	return (n + every - 1) / every
+}
+
 // Beginning says what the training of a release began from.
 type Beginning struct {
 	// Warm: from the release From, of which the vectors of Titles titles were taken over, by the towers those of Towers.
