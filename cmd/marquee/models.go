@@ -19,6 +19,7 @@ type modelsCommands struct {
 	List     modelsListCommand     `cmd:"" help:"List releases, the newest first."`
 	Show     modelsShowCommand     `cmd:"" help:"Show a release."`
 	Promote  modelsPromoteCommand  `cmd:"" help:"Put a release in use."`
+	Import   modelsImportCommand   `cmd:"" help:"Put a model that was made elsewhere into a copy of a release."`
 	Rollback modelsRollbackCommand `cmd:"" help:"Put the release that was in use before back in use."`
 }
 

@@ -17,6 +17,7 @@ func TestTrained(t *testing.T) {
 		"damaged ledger":    damagedLedger,
 		"read-only folder":  readOnlyFolder,
 		"two nights":        twoNights,
+		"imports models":    importsModels,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -113,6 +113,10 @@ type Manifest struct {
 	Ranker *RankerInfo `json:"ranker,omitempty"`
 	// Towers says what the release's towers take; nil where it has none.
 	Towers *TowersInfo `json:"towers,omitempty"`
+	// Imported are the roles of models in it that were made elsewhere, and From the release that they were put into; empty where all is
+	// its own.
+	Imported []string `json:"imported,omitempty"`
+	From     string   `json:"from,omitempty"`
 	// Start says what training began from; nil where that was chance.
 	Start *Start `json:"start,omitempty"`
 	// Quality is what was found of the data before the run, for people.

@@ -21,7 +21,7 @@ import (
 
 // Towers are the two towers of a release.
 type Towers struct {
-	// User and Title are ONNX models as TowerSpec describes them.
+	// User and Title are ONNX models as Spec describes them.
 	User, Title []byte
 	// Vectors are the titles' by the title tower, titles x Dim. A title is worth the product of its vector and the viewer's.
 	Vectors []float32
@@ -38,12 +38,10 @@ type Towers struct {
 
 // TowersInfo is what a manifest says of a release's towers.
 type TowersInfo struct {
-	Dim            int `json:"dim"`
-	MaxHistory     int `json:"max_history"`
-	RecencyBuckets int `json:"recency_buckets,omitempty"`
-	// Imported names the towers that were made elsewhere: user-tower, title-tower.
-	Imported []string        `json:"imported,omitempty"`
-	Report   json.RawMessage `json:"report,omitempty"`
+	Dim            int             `json:"dim"`
+	MaxHistory     int             `json:"max_history"`
+	RecencyBuckets int             `json:"recency_buckets,omitempty"`
+	Report         json.RawMessage `json:"report,omitempty"`
 }
 
 // Bounds of TowersInfo.
@@ -261,16 +259,12 @@ func sized[T any](s []T, n int) []T {
 
 // completeTowers checks the towers against the release's titles.
 func (r *Release) completeTowers() error {
-	var imported []string
-	if r.Manifest.Towers != nil {
-		imported = r.Manifest.Towers.Imported
-	}
 	r.Manifest.Towers = nil
 	t := r.Towers
 	if t == nil {
 		return nil
 	}
-	info := &TowersInfo{Dim: t.Dim, MaxHistory: t.MaxHistory, RecencyBuckets: t.RecencyBuckets, Imported: imported, Report: t.Report}
+	info := &TowersInfo{Dim: t.Dim, MaxHistory: t.MaxHistory, RecencyBuckets: t.RecencyBuckets, Report: t.Report}
 	if err := info.validate(); err != nil {
 		return err
 	}
@@ -334,7 +328,7 @@ func (b *Bundle) loadTowers(dir string) error {
 	for _, file := range []struct {
 		name string
 		to   **ort.Session
-		spec TowerSpec
+		spec Spec
 	}{{UserTowerFile, &t.user, UserTowerSpec(info.Dim)}, {TitleTowerFile, &t.title, TitleTowerSpec(info.Dim)}} {
 		model, err := os.ReadFile(filepath.Join(dir, file.name))
 		if err != nil {
@@ -352,12 +346,7 @@ func (b *Bundle) loadTowers(dir string) error {
 func (b *Bundle) checkTowers() error {
 	t, d := b.towers, b.TowerDim()
 	last := content.Vector{Terms: []uint32{uint32(max(b.manifest.Terms, 1) - 1)}, Weights: []float32{1}}
-	first := content.Vector{}
-	if b.content != nil {
-		if row, ok := b.content.Row(b.ids[0]); ok {
-			first = b.content.Vector(row)
-		}
-	}
+	first := b.describes(0)
 	out := make([]float32, 2*d)
 	if err := b.titleVectors(context.Background(), out, &TowerScratch{}, []int64{0, -1}, []content.Vector{first, last}); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrCorrupt, TitleTowerFile, err)
@@ -376,6 +365,24 @@ func (b *Bundle) checkTowers() error {
 		return fmt.Errorf("%w: %s makes a vector of length %v of the last title", ErrCorrupt, UserTowerFile, norm)
 	}
 	return nil
+}
+
+// describes is what the release's content says of a title, which may be nothing.
+func (b *Bundle) describes(row uint32) content.Vector {
+	if b.content != nil {
+		if at, ok := b.content.Row(b.ids[row]); ok {
+			return b.content.Vector(at)
+		}
+	}
+	return content.Vector{}
+}
+
+// everyTitle are the release's titles as a title tower is asked for them.
+func (b *Bundle) everyTitle() (numbers []int64, described []content.Vector) {
+	for row := range uint32(b.Len()) {
+		numbers, described = append(numbers, int64(row)), append(described, b.describes(row))
+	}
+	return numbers, described
 }
 
 // towerTolerance is how far the title tower may be from the vectors that the release has of it: what kinds of processors round

@@ -9,9 +9,9 @@ import (
 	"marquee/internal/ort"
 )
 
-// TowerSpec is what an ONNX model must take and give to be a tower of a release. Dimensions that are free, -1 here, must be free in the
+// Spec is what an ONNX model must take and give to have a role in a release. Dimensions that are free, -1 here, must be free in the
 // model too: how many are asked for at once changes from one call to the next.
-type TowerSpec struct {
+type Spec struct {
 	Role   string
 	Inputs []ort.Port
 	// Optional names the inputs that the model may do without.
@@ -21,10 +21,10 @@ type TowerSpec struct {
 
 // UserTowerSpec is that of a user's tower beside titles' vectors of length dim: "history" and "strength", and "recency" where it wants
 // that, viewers x titles, filled up with -1 and 0; it gives "vector", viewers x dim. A title goes by its row in the release.
-func UserTowerSpec(dim int) TowerSpec {
+func UserTowerSpec(dim int) Spec {
 	list := []int64{-1, -1}
-	return TowerSpec{
-		Role:     "user-tower",
+	return Spec{
+		Role:     UserTowerRole,
 		Inputs:   []ort.Port{{Name: "history", Type: ort.Int64, Shape: list}, {Name: "strength", Type: ort.Float, Shape: list}, {Name: "recency", Type: ort.Int64, Shape: list}},
 		Optional: []string{"recency"},
 		Output:   ort.Port{Name: "vector", Type: ort.Float, Shape: []int64{-1, int64(dim)}},
@@ -33,18 +33,28 @@ func UserTowerSpec(dim int) TowerSpec {
 
 // TitleTowerSpec is that of a title tower that makes vectors of length dim: "title", titles, the row in the release or -1 of a new one, and
 // "terms" and "term_weights", titles x terms, filled up with -1 and 0, where it reads content; it gives "vector", titles x dim.
-func TitleTowerSpec(dim int) TowerSpec {
+func TitleTowerSpec(dim int) Spec {
 	list := []int64{-1, -1}
-	return TowerSpec{
-		Role:     "title-tower",
+	return Spec{
+		Role:     TitleTowerRole,
 		Inputs:   []ort.Port{{Name: "title", Type: ort.Int64, Shape: []int64{-1}}, {Name: "terms", Type: ort.Int64, Shape: list}, {Name: "term_weights", Type: ort.Float, Shape: list}},
 		Optional: []string{"terms", "term_weights"},
 		Output:   ort.Port{Name: "vector", Type: ort.Float, Shape: []int64{-1, int64(dim)}},
 	}
 }
 
+// RankerSpec is what an ONNX model must take and give to be the ranker of a release of so many features: "features", candidates x
+// features, NaN for what is not known; it gives "scores", candidates x 1.
+func RankerSpec(features int) Spec {
+	return Spec{
+		Role:   RankerRole,
+		Inputs: []ort.Port{{Name: "features", Type: ort.Float, Shape: []int64{-1, int64(features)}}},
+		Output: ort.Port{Name: "scores", Type: ort.Float, Shape: []int64{-1, 1}},
+	}
+}
+
 // Open loads a model and checks it. Errors say what the model has and what would be right, all of it at once.
-func (t TowerSpec) Open(model []byte) (*ort.Session, error) {
+func (t Spec) Open(model []byte) (*ort.Session, error) {
 	s, err := ort.Open(model, ort.Options{})
 	if err != nil {
 		return nil, err
@@ -56,7 +66,7 @@ func (t TowerSpec) Open(model []byte) (*ort.Session, error) {
 }
 
 // check holds a model's ports against the role's.
-func (t TowerSpec) check(in, out []ort.Port) error {
+func (t Spec) check(in, out []ort.Port) error {
 	var errs []error
 	named := func(ports []ort.Port, name string) *ort.Port {
 		if i := slices.IndexFunc(ports, func(p ort.Port) bool { return p.Name == name }); i >= 0 {
@@ -90,7 +100,7 @@ func (t TowerSpec) check(in, out []ort.Port) error {
 	return errors.Join(errs...)
 }
 
-func (t TowerSpec) inputNames() string {
+func (t Spec) inputNames() string {
 	var names []string
 	for _, p := range t.Inputs {
 		names = append(names, describePort(p))

@@ -78,6 +78,12 @@ func write(ctx context.Context, parent string, r Release) (string, Manifest, err
 		return "", Manifest{}, err
 	}
 	m.Recall = r.Manifest.Recall
+	return finish(tmp, parent, m)
+}
+
+// finish names the bundle whose files are in tmp, writes its manifest and puts it in its place.
+func finish(tmp, parent string, m Manifest) (string, Manifest, error) {
+	var err error
 	if m.ID, err = m.makeID(); err != nil {
 		return "", Manifest{}, err
 	}

@@ -25,8 +25,8 @@ func probes(m *als.Model) []float32 {
 	return out
 }
 
-// indexBuilder is who makes the indexes; see Config.Index.
-func indexBuilder(name string) ann.Builder {
+// IndexBuilder is who makes the indexes; see Config.Index.
+func IndexBuilder(name string) ann.Builder {
 	if name == indexCoder {
 		return coderhnsw.Build
 	}

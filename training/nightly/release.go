@@ -187,7 +187,7 @@ func BuildRelease(ctx context.Context, x *dataset.Interactions, r Recipe, o Rele
 		Ranker:     o.Ranker,
 		Towers:     o.Towers,
 		Index:      ann.Options{},
-		BuildIndex: indexBuilder(o.Index),
+		BuildIndex: IndexBuilder(o.Index),
 		Probes:     probes(m),
 	})
 }

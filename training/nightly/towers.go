@@ -200,13 +200,13 @@ func (p *Pipeline) judgeTowers(ctx context.Context, e *evaluation, s *dataset.Sp
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	e.Towers.decide(against, beside)
+	e.Towers.decide(against, &beside)
 	return nil
 }
 
 // decide is the towers' gate: popularity must not be better.
-func (v *TowersVerdict) decide(against, beside Comparison) {
-	v.Against, v.BesideALS = &against, &beside
+func (v *TowersVerdict) decide(against Comparison, beside *Comparison) {
+	v.Against, v.BesideALS = &against, beside
 	d := against.Difference
 	v.Released = d.Mean >= 0
 	v.Reason = fmt.Sprintf("NDCG@10 %+.4f against popularity, %g%% interval %+.4f to %+.4f", d.Mean, 100*d.Level, d.Low, d.High)

@@ -197,11 +197,12 @@ func TestAWarmStartTakesFewerEpochs(t *testing.T) {
 
 func TestTheTowersGate(t *testing.T) {
 	var v TowersVerdict
-	v.decide(against(modelPopular, .01, -.02, .04, 1.1), against(modelALS, -.1, -.2, -.05, .5))
+	worse, better := against(modelALS, -.1, -.2, -.05, .5), against(modelALS, .1, .05, .2, 1.5)
+	v.decide(against(modelPopular, .01, -.02, .04, 1.1), &worse)
 	if !v.Released {
 		t.Errorf("no worse than popularity: %+v", v)
 	}
-	v.decide(against(modelPopular, -.01, -.02, .04, .9), against(modelALS, .1, .05, .2, 1.5))
+	v.decide(against(modelPopular, -.01, -.02, .04, .9), &better)
 	if v.Released || v.Reason != "no towers: NDCG@10 -0.0100 against popularity, 95% interval -0.0200 to +0.0400" {
 		t.Errorf("worse than popularity: %+v", v)
 	}

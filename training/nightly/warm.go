@@ -113,7 +113,7 @@ func (w *WarmStart) takeTowers(before *model.Bundle, dir string, x *dataset.Inte
 	case info == nil:
 		w.Reason = "the release before has no towers, these begin from chance"
 		return nil
-	case len(info.Imported) > 0:
+	case len(before.Manifest().Imported) > 0:
 		w.Reason = "the towers of the release before were made elsewhere, these begin from chance"
 		return nil
 	}
