@@ -1,9 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestOursIsMeasured(t *testing.T) {
@@ -39,44 +39,73 @@ func TestHistoriesHaveTitlesOnce(t *testing.T) {
 // TestTheBestVariantCounts runs the comparison with a peer that prints what it is told.
 func TestTheBestVariantCounts(t *testing.T) {
 	var s summary
-	s.Steps = map[string]float64{}
+	s.Steps, s.CPU = map[string]float64{}, map[string]float64{}
 	us := timing{Seconds: []float64{0.01, 0.03, 0.02}, CPU: []float64{0.04}}
 	s.conclude(us, map[string]*timing{
 		"sparse": {Seconds: []float64{0.06}, CPU: []float64{0.1}}, "dense": {Seconds: []float64{0.05}, CPU: []float64{0.12}},
 	}, 1000)
-	if fmt.Sprintf("%.3f %.3f %s %.0f", s.StepRatio, s.CPURatio, s.Variant, s.Ours) != "2.500 3.000 dense 50000" {
+	if fmt.Sprintf("%.3f %.3f %s %.0f", s.StepRatio, s.CPURatio, s.Variant, s.Ours) != "2.500 2.500 dense 50000" {
 		t.Errorf("%+v", s)
 	}
 }
 
-func TestPeer(t *testing.T) {
-	fake := filepath.Join(t.TempDir(), "python")
-	write := func(script string) {
-		if err := os.WriteFile(fake, []byte("#!/bin/sh\n"+script), 0o700); err != nil { //nolint:gosec // It is to be run.
-			t.Fatal(err)
+// fakePython is an interpreter that runs a shell script, whatever it is given.
+func fakePython(t *testing.T, script string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "python")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o700); err != nil { //nolint:gosec // It is to be run.
+		t.Fatal(err)
+	}
+	return path
+}
+
+const answers = `echo '{"version": "9", "losses": [4, 3]}'
+while read steps seconds; do echo '{"seconds": [5, 6, 7], "cpu": [1, 2, 3]}'; done
+`
+
+func TestPeerTakesTurns(t *testing.T) {
+	o := options{python: fakePython(t, answers), threads: 1}
+	p, err := o.start(t.Context(), t.TempDir(), smallWorld(), warmUp, "sparse")
+	if err != nil || p.first.Version != "9" || p.first.Losses[1] != 3 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	for range 2 {
+		got, err := p.turn(3, time.Second)
+		if err != nil || median(got.Seconds) != 6 || median(got.CPU) != 2 {
+			t.Errorf("%+v, %v", got, err)
 		}
 	}
-	o := options{python: fake, threads: 1, steps: 3, rounds: 1}
-	write(`echo '{"version": "9", "seconds": [5, 6, 7], "cpu": [1, 2, 3], "losses": [4, 3]}'`)
-	a, err := o.peer(context.Background(), t.TempDir(), smallWorld(), 3, "sparse")
-	if err != nil || a.Version != "9" || median(a.Seconds) != 6 || a.Losses[1] != 3 {
-		t.Errorf("%+v, %v", a, err)
+	if err := p.close(); err != nil {
+		t.Error(err)
 	}
-	write("echo nonsense")
-	if _, err := o.peer(context.Background(), t.TempDir(), smallWorld(), 3, "sparse"); err == nil || !strings.Contains(err.Error(), `printed "nonsense`) {
-		t.Errorf("%v", err)
+}
+
+func TestPeerThatFails(t *testing.T) {
+	for script, want := range map[string]string{
+		"echo nonsense":                   "its first line",
+		"exit 3":                          "exit status 3",
+		`echo '{}'; read line; echo '{}'`: "0 steps",
+	} {
+		o := options{python: fakePython(t, script), threads: 1}
+		p, err := o.start(t.Context(), t.TempDir(), smallWorld(), warmUp, "sparse")
+		if err == nil {
+			_, err = p.turn(3, time.Second)
+			err = errors.Join(err, p.close())
+		}
+		if err == nil || !strings.Contains(err.Error(), "PyTorch, sparse") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", script, err)
+		}
 	}
-	write("exit 3")
-	if err := run(context.Background(), o, io.Discard); err == nil || !strings.Contains(err.Error(), "PyTorch, sparse") {
-		t.Errorf("%v", err)
-	}
-	for _, bad := range []options{{}, {python: "x"}} {
-		if run(context.Background(), bad, io.Discard) == nil {
+}
+
+func TestRun(t *testing.T) {
+	for _, bad := range []options{{}, {python: "x"}, {python: "x", threads: 1, steps: 1, rounds: 1}} {
+		if run(t.Context(), bad, io.Discard) == nil {
 			t.Errorf("%+v was taken", bad)
 		}
 	}
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(summary{}); err != nil || !strings.Contains(buf.String(), `"step_ratio"`) {
-		t.Errorf("%s, %v", buf.String(), err)
+	o := options{python: fakePython(t, "exit 3"), threads: 1, steps: 1, rounds: 1, turn: time.Second}
+	if err := run(t.Context(), o, io.Discard); err == nil || !strings.Contains(err.Error(), "PyTorch, sparse") {
+		t.Errorf("%v", err)
 	}
 }

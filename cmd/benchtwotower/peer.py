@@ -1,7 +1,9 @@
-"""PyTorch's side of make bench-twotower: the same towers and loss; prints one line of JSON.
+"""PyTorch's side of make bench-twotower: the same towers and loss; prints lines of JSON.
 
-Given: a folder with histories (users x width little-endian uint32), then users, width, titles, dimension, batch, negatives, steps, threads, variant and
-temperature and rate. With steps 0 it trains two epochs and prints their mean losses; otherwise the seconds of each step, batches made beforehand.
+Given: a folder with histories (users x width little-endian uint32), then users, width, titles, dimension, batch, negatives, warm-up, threads, variant,
+temperature and rate. With a warm-up of 0 it trains two epochs and prints their mean losses. Otherwise it takes so many steps that are not measured, which
+include compiling, and prints its version; then for every line "STEPS SECONDS" of its input it takes that many steps, fewer where they last longer but three
+at least, and prints the seconds of each. Batches are made beforehand.
 """
 
 import json
@@ -16,12 +18,12 @@ import torch.nn.functional as F
 
 
 def arguments():
-    users, width, titles, dim, batch, negatives, steps, threads = (int(v) for v in sys.argv[2:10])
-    return users, width, titles, dim, batch, negatives, steps, threads, sys.argv[10], float(sys.argv[11]), float(sys.argv[12])
+    users, width, titles, dim, batch, negatives, warm, threads = (int(v) for v in sys.argv[2:10])
+    return users, width, titles, dim, batch, negatives, warm, threads, sys.argv[10], float(sys.argv[11]), float(sys.argv[12])
 
 
 def main():
-    users, width, titles, dim, batch, negatives, steps, threads, variant, temperature, rate = arguments()
+    users, width, titles, dim, batch, negatives, warm, threads, variant, temperature, rate = arguments()
     torch.set_num_threads(threads)
     torch.manual_seed(1)
     histories = np.fromfile(os.path.join(sys.argv[1], "histories"), dtype="<u4").astype(np.int64).reshape(users, width)
@@ -66,26 +68,34 @@ def main():
             o.zero_grad(set_to_none=True)
         return loss.item()
 
-    out = {"version": torch.__version__, "variant": variant}
-    if steps == 0:
-        out["losses"] = []
+    def some(steps):
+        return [make(rng.integers(0, users * width, batch)) for _ in range(steps)]
+
+    if warm == 0:
+        losses = []
         for _ in range(2):
             order, total = rng.permutation(users * width), 0.0
             for lo in range(0, len(order), batch):
                 part = order[lo : lo + batch]
                 total += step(*make(part)) * len(part)
-            out["losses"].append(total / len(order))
-    else:
-        batches = [make(rng.integers(0, users * width, batch)) for _ in range(steps + 5)]
-        for b in batches[:5]:
-            step(*b)
-        out["seconds"], out["cpu"] = [], []
-        for b in batches[5:]:
+            losses.append(total / len(order))
+        print(json.dumps({"version": torch.__version__, "losses": losses}))
+        return
+    for b in some(warm):
+        step(*b)
+    print(json.dumps({"version": torch.__version__}), flush=True)
+    for line in sys.stdin:
+        steps, limit = line.split()
+        out = {"seconds": [], "cpu": []}
+        step(*some(1)[0])  # not measured: the side that had its turn before has filled the caches
+        for b in some(int(steps)):
+            if len(out["seconds"]) >= 3 and sum(out["seconds"]) > float(limit):
+                break
             began, clock = time.perf_counter(), time.process_time()
             step(*b)
             out["seconds"].append(time.perf_counter() - began)
             out["cpu"].append(time.process_time() - clock)
-    print(json.dumps(out))
+        print(json.dumps(out), flush=True)
 
 
 main()

@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	_ "embed"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,9 +15,6 @@ import (
 	"marquee/training/nn"
 	"marquee/training/twotower"
 )
-
-//go:embed peer.py
-var peerScript string
 
 // What both sides train with.
 const (
@@ -103,8 +96,12 @@ func (t *timing) add(o timing) {
 	t.Seconds, t.CPU = append(t.Seconds, o.Seconds...), append(t.CPU, o.CPU...)
 }
 
+func (t timing) String() string {
+	return fmt.Sprintf("%.1f ms a step, %.1f ms of processor time (medians of %d)", 1e3*median(t.Seconds), 1e3*median(t.CPU), len(t.Seconds))
+}
+
 // warmUp is the number of first steps that are not counted, on either side.
-const warmUp = 5
+const warmUp = 3
 
 // errEnough ends a training that has been measured.
 var errEnough = errors.New("measured")
@@ -155,35 +152,9 @@ func (o options) losses(ctx context.Context, dir string) (us, them []float64, er
 	if err := writeHistories(dir, histories); err != nil {
 		return nil, nil, err
 	}
-	p, err := o.peer(ctx, dir, w, 0, "sparse")
+	p, err := o.start(ctx, dir, w, 0, "sparse")
 	if err != nil {
 		return nil, nil, err
 	}
-	return us, p.Losses, nil
-}
-
-// answer is what peer.py prints.
-type answer struct {
-	timing
-	Version string    `json:"version"`
-	Losses  []float64 `json:"losses"`
-}
-
-func (o options) peer(ctx context.Context, dir string, w world, steps int, variant string) (*answer, error) {
-	args := []string{"-c", peerScript, dir}
-	for _, n := range []int{w.users, w.width, w.titles, w.dim, w.batch, w.negatives, steps, o.threads} {
-		args = append(args, strconv.Itoa(n))
-	}
-	args = append(args, variant, strconv.FormatFloat(temperature, 'g', -1, 64), strconv.FormatFloat(rate, 'g', -1, 64))
-	cmd := exec.CommandContext(ctx, o.python, args...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("PyTorch, %s: %w", variant, err)
-	}
-	var a answer
-	if err := json.Unmarshal(out, &a); err != nil {
-		return nil, fmt.Errorf("PyTorch, %s: printed %q: %w", variant, out, err)
-	}
-	return &a, nil
+	return us, p.first.Losses, p.close()
 }
