@@ -27,6 +27,7 @@ type evalBenchmarkCommand struct {
 	Ties        string        `default:"worst" enum:"worst,expected,best" help:"Where relevant titles stand among equal scores: worst, expected or best."`
 	Memory      float64       `default:"4" help:"GiB that a model's own matrix may take; ease needs 4 bytes for each pair of titles." placeholder:"GIB"`
 	Checkpoints string        `type:"existingdir" help:"Folder that twotower and sasrec keep a checkpoint a seed in after each epoch; the same command given again goes on from there." placeholder:"DIR"`
+	Curve       []int         `help:"Instead of measuring on the test side: train with each of these numbers of epochs, and show quality on a validation cut from the train side beside processor time; of als, twotower and sasrec." placeholder:"N,..."`
 	NoBaselines bool          `help:"Leave out popularity and item-kNN, which are measured beside every model."`
 	Slice       []string      `help:"Take the metrics within groups as well: history (users by titles known of them) or popularity (titles)." placeholder:"NAME"`
 	Table       string        `default:"text" enum:"text,markdown,latex" help:"Table format: text, markdown or latex."`
@@ -52,6 +53,9 @@ func (b evalBenchmarkCommand) Run(c *console) error {
 	data, err := benchmark.Load(b.Format, b.Data)
 	if err != nil {
 		return err
+	}
+	if len(b.Curve) > 0 {
+		return b.curve(c, data)
 	}
 	var chosen map[string]float64
 	if b.Preset == "auto" {

@@ -23,6 +23,15 @@ import (
 type modelLimits struct {
 	memory      int64  // bytes that a dense matrix may take
 	checkpoints string // folder for those of long trainings; none where empty
+	epochs      int    // instead of the hyper-parameters' own, of als, twotower and sasrec; 0 leaves them
+}
+
+// of is how many epochs a model is to train that would train so many.
+func (l modelLimits) of(epochs int) int {
+	if l.epochs > 0 {
+		return l.epochs
+	}
+	return epochs
 }
 
 // benchmarkModel is the model of that name with a preset's hyper-parameters.
@@ -49,18 +58,27 @@ func benchmarkModel(name, preset string, limits modelLimits) (benchmark.Model, e
 			fits[p] = fitEASE(ease.Config{L2: l2, MemoryLimit: limits.memory})
 		}
 	case "als":
-		m.Seeded, fits["default"] = true, fitALS(als.Preset{Config: als.DefaultConfig()})
-		for p, chosen := range als.Presets() {
+		m.Seeded = true
+		presets := als.Presets()
+		presets["default"] = als.Preset{Config: als.DefaultConfig()}
+		for p, chosen := range presets {
+			chosen.Epochs = limits.of(chosen.Epochs)
 			fits[p] = fitALS(chosen)
 		}
 	case "twotower":
-		m.Seeded, fits["default"] = true, fitTwoTower(twotower.DefaultConfig(), limits.checkpoints)
-		for p, cfg := range twotower.Presets() {
+		m.Seeded = true
+		presets := twotower.Presets()
+		presets["default"] = twotower.DefaultConfig()
+		for p, cfg := range presets {
+			cfg.Epochs = limits.of(cfg.Epochs)
 			fits[p] = fitTwoTower(cfg, limits.checkpoints)
 		}
 	case "sasrec":
-		m.Seeded, fits["default"] = true, fitSASRec(sasrec.DefaultConfig(), limits.checkpoints)
-		for p, cfg := range sasrec.Presets() {
+		m.Seeded = true
+		presets := sasrec.Presets()
+		presets["default"] = sasrec.DefaultConfig()
+		for p, cfg := range presets {
+			cfg.Epochs = limits.of(cfg.Epochs)
 			fits[p] = fitSASRec(cfg, limits.checkpoints)
 		}
 	default:

@@ -155,6 +155,9 @@ func (w *WarmStart) takeTowers(before *model.Bundle, dir string, x *dataset.Inte
 
 // sameTowers are the parameters besides the tables, and whether they are those of the configuration.
 func sameTowers(weights map[string]onnx.Tensor, c twotower.Config) (map[string][]float32, bool) {
+	if c.Neighbours > 0 { // a title's row is exported with its neighbours' in it
+		return nil, false
+	}
 	want := map[string]int{"project.weight": c.Dim * c.Dim}
 	if c.Pooling == twotower.PoolAttention {
 		want["query"], want["recency_bias"] = c.Dim, c.RecencyBuckets

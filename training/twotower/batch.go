@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"marquee/internal/sparse"
 	"marquee/training/nn"
 )
 
@@ -16,6 +17,7 @@ const nobody = math.MaxUint32
 type batch struct {
 	titles  []uint32 // the different ones
 	content nn.Bags  // of titles
+	near    nn.Bags  // of titles: their neighbours
 
 	users, contexts []uint32 // an example each
 	attributes      nn.Bags
@@ -39,7 +41,8 @@ type example struct{ user, at uint32 }
 type assembler struct {
 	data  *Data
 	cfg   Config
-	share []float32 // of all watches, a title each
+	share []float32   // of all watches, a title each
+	near  *sparse.CSR // titles x neighbours; nil without
 	place []uint32
 	met   []uint32
 	round uint32
@@ -58,6 +61,7 @@ func (a *assembler) begin(b *batch) {
 	b.titles, b.users, b.contexts, b.strengths, b.buckets = b.titles[:0], b.users[:0], b.contexts[:0], b.strengths[:0], b.buckets[:0]
 	b.targets, b.bounds, b.candidates, b.drawn, b.logQ = b.targets[:0], b.bounds[:0], b.candidates[:0], b.drawn[:0], b.logQ[:0]
 	b.content.Reset()
+	b.near.Reset()
 	b.attributes.Reset()
 	b.history.Reset()
 }
@@ -67,15 +71,22 @@ func (a *assembler) at(b *batch, title uint32) uint32 {
 	if a.met[title] != a.round {
 		a.met[title], a.place[title] = a.round, uint32(len(b.titles))
 		b.titles = append(b.titles, title)
-		if c := a.data.Content; c != nil {
-			terms, weights := c.Row(int(title))
-			for i, t := range terms {
-				b.content.Add(t, weights[i])
-			}
-			b.content.Close()
-		}
+		bag(&b.content, a.data.Content, title)
+		bag(&b.near, a.near, title)
 	}
 	return a.place[title]
+}
+
+// bag adds a row of m, where there is m, as the next bag.
+func bag(to *nn.Bags, m *sparse.CSR, row uint32) {
+	if m == nil {
+		return
+	}
+	ids, weights := m.Row(int(row))
+	for i, id := range ids {
+		to.Add(id, weights[i])
+	}
+	to.Close()
 }
 
 // user adds an example's user: known by the watches keep says, as of the age now.

@@ -43,6 +43,9 @@ type Config struct {
 	// Pooling is mean or attention. A mean is divided by the sum of weights to the power of HistoryPower: 1 is a true mean, 0 a sum.
 	Pooling      string  `koanf:"pooling"`
 	HistoryPower float64 `koanf:"history_power"`
+	// Neighbours is the number of titles most watched together with a title whose embeddings (of a table of their own), weighted by how much they
+	// are, are part of its vector; 0 leaves that out. New titles have none.
+	Neighbours int `koanf:"neighbours"`
 	// MaxHistory is the number of titles of a history that are read: the last ones where it is Ordered, otherwise any.
 	MaxHistory int `koanf:"max_history"`
 	// Ordered says that histories are in order of time: an example reads only what came before it. Otherwise it reads all but its own title.
@@ -106,6 +109,7 @@ func (c Config) Validate() error {
 		}
 	}
 	between("dim", c.Dim, 1, 4096)
+	between("neighbours", c.Neighbours, 0, 10000)
 	between("max_history", c.MaxHistory, 1, 1<<20)
 	between("recency_buckets", c.RecencyBuckets, 1, 64)
 	between("hidden", c.Hidden, 0, 16384)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"marquee/training/nn"
 	"marquee/training/onnx"
 )
 
@@ -14,7 +15,7 @@ import (
 func (m *Model) ExportTitleTower() ([]byte, error) {
 	g, t := onnx.NewGraph("twotower-title"), m.towers
 	g.Input("title", onnx.Int64, "batch")
-	x := lookup(g, "titles", t.titles.Value, m.Config.Dim, "title")
+	x := lookup(g, "titles", m.ownTitles(), m.Config.Dim, "title")
 	if t.terms != nil {
 		x = g.Op("Add", nil, x, weighed(g, "terms", t.terms.Value, m.Config.Dim))
 	}
@@ -94,9 +95,24 @@ func (m *Model) rawTitles() []float32 {
 		for t := lo; t < min(lo+scoreBatch, m.data.Titles); t++ {
 			m.make.at(&m.batch, uint32(t))
 		}
-		m.towers.titleVectors(m.team, m.batch.titles, &m.batch.content)
+		m.towers.titleVectors(m.team, &m.batch)
 		out = append(out, m.towers.x...)
 	}
+	return out
+}
+
+// ownTitles are all titles' vectors but for what the catalogue says of them: their own rows with their neighbours', which are known by number.
+func (m *Model) ownTitles() []float32 {
+	if m.towers.neighbours == nil {
+		return m.towers.titles.Value
+	}
+	out := slices.Clone(m.towers.titles.Value)
+	var bags nn.Bags
+	bags.Reset()
+	for t := range m.data.Titles {
+		bag(&bags, m.make.near, uint32(t))
+	}
+	bags.Pool(m.team, out, m.towers.neighbours.Value, m.Config.Dim)
 	return out
 }
 

@@ -73,10 +73,11 @@ func bags(cols func(row int) ([]uint32, []float32), rows int) (ids, weights ort.
 // forms are the towers with everything they may read and with little of it.
 func forms() map[string]func(*Config, *Data) {
 	return map[string]func(*Config, *Data){
-		"mean":      func(*Config, *Data) {},
-		"all":       func(c *Config, _ *Data) { c.Pooling, c.UserIDs, c.Hidden, c.Ordered = PoolAttention, true, 5, true },
-		"bare":      func(_ *Config, d *Data) { d.Content, d.Attributes, d.Contexts = nil, nil, 0 },
-		"mean, ids": func(c *Config, _ *Data) { c.UserIDs, c.HistoryPower = true, 0.7 },
+		"neighbours": func(c *Config, _ *Data) { c.Neighbours = 3 },
+		"mean":       func(*Config, *Data) {},
+		"all":        func(c *Config, _ *Data) { c.Pooling, c.UserIDs, c.Hidden, c.Ordered = PoolAttention, true, 5, true },
+		"bare":       func(_ *Config, d *Data) { d.Content, d.Attributes, d.Contexts = nil, nil, 0 },
+		"mean, ids":  func(c *Config, _ *Data) { c.UserIDs, c.HistoryPower = true, 0.7 },
 		"sets": func(c *Config, d *Data) {
 			c.Loss, c.SetShare, c.PopularityPower, d.Contexts = LossSoftmax, 0.5, 0.3, 0
 		},

@@ -17,6 +17,8 @@ type plain struct {
 	p   map[string]*nn.Param
 	cfg Config
 	d   *Data
+
+	near *sparse.CSR
 }
 
 func newPlain(params []*nn.Param, cfg Config, d *Data) plain {
@@ -24,7 +26,11 @@ func newPlain(params []*nn.Param, cfg Config, d *Data) plain {
 	for _, p := range params {
 		m[p.Name] = p
 	}
-	return plain{m, cfg, d}
+	w := plain{p: m, cfg: cfg, d: d}
+	if cfg.Neighbours > 0 {
+		w.near = coWatched(nn.NewTeam(1), d, cfg.Neighbours)
+	}
+	return w
 }
 
 func (m plain) axpy(y []float64, w float64, table string, row int) {
@@ -37,6 +43,12 @@ func (m plain) axpy(y []float64, w float64, table string, row int) {
 func (m plain) raw(title uint32) []float64 {
 	x := make([]float64, m.cfg.Dim)
 	m.axpy(x, 1, "titles", int(title))
+	if m.near != nil {
+		titles, weights := m.near.Row(int(title))
+		for i, t := range titles {
+			m.axpy(x, float64(weights[i]), "neighbours", int(t))
+		}
+	}
 	if c := m.d.Content; c != nil {
 		terms, weights := c.Row(int(title))
 		for i, t := range terms {
@@ -223,7 +235,11 @@ func TestWholeModelGradient(t *testing.T) {
 		"cosine, mean":                func(*Config, *Data) {},
 		"softmax, attention, ordered": func(c *Config, _ *Data) { c.Loss, c.Pooling, c.Ordered = LossSoftmax, PoolAttention, true },
 		"cosine, user ids":            func(c *Config, _ *Data) { c.UserIDs, c.Gate, c.HistoryPower = true, 0.3, 1 },
-		"softmax of sets":             func(c *Config, d *Data) { c.Loss, c.SetShare, c.Batch, d.Contexts = LossSoftmax, 0.6, 6, 0 },
+		"cosine, neighbours":          func(c *Config, _ *Data) { c.Neighbours = 3 },
+		"softmax of sets, neighbours": func(c *Config, d *Data) {
+			c.Loss, c.SetShare, c.Batch, c.Neighbours, d.Contexts = LossSoftmax, 0.6, 6, 2, 0
+		},
+		"softmax of sets": func(c *Config, d *Data) { c.Loss, c.SetShare, c.Batch, d.Contexts = LossSoftmax, 0.6, 6, 0 },
 		"softmax of sets, all titles": func(c *Config, d *Data) {
 			c.Loss, c.SetShare, c.Batch, c.Negatives, d.Contexts = LossSoftmax, 0.6, 6, 12, 0
 		},
@@ -260,7 +276,7 @@ func TestVectorsAreThePlainTowers(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 2))
 	for _, pooling := range []string{PoolMean, PoolAttention} {
 		cfg, data := smallConfig(), smallData(rng, 6, 12)
-		cfg.Pooling, cfg.UserIDs, cfg.Ordered, cfg.Hidden = pooling, true, true, 4
+		cfg.Pooling, cfg.UserIDs, cfg.Ordered, cfg.Hidden, cfg.Neighbours = pooling, true, true, 4, 2
 		tr, err := newTrainer(t.Context(), data, cfg)
 		if err != nil {
 			t.Fatal(err)

@@ -44,7 +44,7 @@ func (m *Model) UserVectors(users []User) ([]float32, error) {
 			keep = a.keep(keep[:0], &u.History, at, rng)
 			a.user(b, number(u.Number), number(u.Context), &u.History, keep, 0)
 		}
-		m.towers.titleVectors(m.team, b.titles, &b.content)
+		m.towers.titleVectors(m.team, b)
 		out = append(out, m.towers.userVectors(m.team, b, nil)...)
 	}
 	return out, nil
@@ -74,7 +74,7 @@ func (m *Model) TitleVectors() []float32 {
 		for t := lo; t < min(lo+scoreBatch, n); t++ {
 			m.make.at(&m.batch, uint32(t))
 		}
-		m.towers.titleVectors(m.team, m.batch.titles, &m.batch.content)
+		m.towers.titleVectors(m.team, &m.batch)
 		out = append(out, m.towers.unit...)
 		m.towers.lengthen(m.batch.titles, out[lo*d:])
 	}

@@ -11,17 +11,17 @@ import (
 
 // towers are the parameters and one batch's workspace.
 //
-//	title  x = id + content terms, then x / |x|
+//	title  x = id + weighted mean of the neighbours' + content terms, then x / |x|
 //	user   y = Gate*id + (1-Gate)*pooled(x of the history)*project + attributes + context,  y += close(relu(wide(y))),  then y / |y|
 type towers struct {
 	cfg Config
 
-	titles, users, terms, attributes, contexts *nn.Param // all but the titles may be nil
-	project                                    *nn.Linear
-	query, recency                             *nn.Param // of attention
-	wide, close                                *nn.Linear
-	drop                                       nn.Dropout
-	lengths                                    []float32 // of the titles' vectors when ranking; nil of 1
+	titles, users, terms, attributes, contexts, neighbours *nn.Param // all but the titles may be nil
+	project                                                *nn.Linear
+	query, recency                                         *nn.Param // of attention
+	wide, close                                            *nn.Linear
+	drop                                                   nn.Dropout
+	lengths                                                []float32 // of the titles' vectors when ranking; nil of 1
 
 	x, unit, norms, dx, dunit            []float32 // of the batch's different titles
 	pooled, sum, user, unorms, dsum, dpu []float32 // of its examples
@@ -43,6 +43,9 @@ func newTowers(d *Data, c Config) *towers {
 	}
 	if d.Content != nil {
 		t.terms = table("terms", d.Content.Cols)
+	}
+	if c.Neighbours > 0 {
+		t.neighbours = table("neighbours", d.Titles)
 	}
 	if d.Attributes != nil {
 		t.attributes = table("attributes", d.Attributes.Cols)
@@ -96,7 +99,7 @@ func (t *towers) lengthen(titles []uint32, vectors []float32) {
 }
 
 func (t *towers) params() []*nn.Param {
-	out := slices.DeleteFunc([]*nn.Param{t.titles, t.users, t.terms, t.attributes, t.contexts, t.project.Weight, t.query, t.recency},
+	out := slices.DeleteFunc([]*nn.Param{t.titles, t.users, t.terms, t.neighbours, t.attributes, t.contexts, t.project.Weight, t.query, t.recency},
 		func(p *nn.Param) bool { return p == nil })
 	if t.wide != nil {
 		out = slices.Concat(out, t.wide.Params(), t.close.Params())
@@ -114,25 +117,32 @@ func room(buf *[]float32, n int) []float32 {
 }
 
 // titleVectors makes those of the titles met: raw for histories, of unit length for scores.
-func (t *towers) titleVectors(team *nn.Team, titles []uint32, content *nn.Bags) {
-	n, d := len(titles), t.cfg.Dim
+func (t *towers) titleVectors(team *nn.Team, b *batch) {
+	n, d := len(b.titles), t.cfg.Dim
 	x := room(&t.x, n*d)
-	nn.Gather(team, x, t.titles, titles)
+	nn.Gather(team, x, t.titles, b.titles)
+	if t.neighbours != nil {
+		b.near.Pool(team, x, t.neighbours.Value, d)
+	}
 	if t.terms != nil {
-		content.Pool(team, x, t.terms.Value, d)
+		b.content.Pool(team, x, t.terms.Value, d)
 	}
 	nn.Normalize(team, room(&t.unit, n*d), x, room(&t.norms, n), n, d)
 }
 
 // titleBackward takes dx, which histories have added to, and dunit to the parameters.
-func (t *towers) titleBackward(team *nn.Team, titles []uint32, content *nn.Bags) {
-	n, d := len(titles), t.cfg.Dim
+func (t *towers) titleBackward(team *nn.Team, b *batch) {
+	n, d := len(b.titles), t.cfg.Dim
 	nn.NormalizeBackward(team, t.dunit, t.unit, t.dunit, t.norms, n, d)
 	team.Rows(n, 256, func(_, lo, hi int) { vec.Axpy(1, t.dunit[lo*d:hi*d], t.dx[lo*d:hi*d]) })
-	nn.GatherBackward(team, t.titles, t.dx, titles)
+	nn.GatherBackward(team, t.titles, t.dx, b.titles)
+	if t.neighbours != nil {
+		t.neighbours.Touch(b.near.IDs)
+		b.near.PoolBackward(team, t.neighbours.Grad, t.dx, d)
+	}
 	if t.terms != nil {
-		t.terms.Touch(content.IDs)
-		content.PoolBackward(team, t.terms.Grad, t.dx, d)
+		t.terms.Touch(b.content.IDs)
+		b.content.PoolBackward(team, t.terms.Grad, t.dx, d)
 	}
 }
 

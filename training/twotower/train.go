@@ -40,7 +40,7 @@ type Model struct {
 	batch  batch
 }
 
-// Params are the parameters by name: titles, users, terms, attributes, contexts (tables of rows x dim), project.weight, query, recency,
+// Params are the parameters by name: titles, users, terms, neighbours, attributes, contexts (tables of rows x dim), project.weight, query, recency,
 // wide and close (weight, bias); those there are. A weight is in x out.
 func (m *Model) Params() []*nn.Param { return m.towers.params() }
 
@@ -117,6 +117,9 @@ func newTrainer(ctx context.Context, data *Data, cfg Config) (*trainer, error) {
 	}
 	vec.Scale(1/float32(watches), share)
 	t.make = newAssembler(t.data, cfg, share)
+	if cfg.Neighbours > 0 {
+		t.make.near = coWatched(t.team, t.data, cfg.Neighbours)
+	}
 	t.towers = newTowers(t.data, cfg)
 	if cfg.Start == StartSpectral {
 		if err := t.spectral(ctx); err != nil {
@@ -248,7 +251,7 @@ func (t *trainer) step(b *batch) float64 {
 func (t *trainer) gradients(b *batch) float64 {
 	w, team, d := t.towers, t.team, t.cfg.Dim
 	n := len(b.users)
-	w.titleVectors(team, b.titles, &b.content)
+	w.titleVectors(team, b)
 	rows := w.userVectors(team, b, &b.key)
 	clear(room(&w.dx, len(w.x)))
 	clear(room(&w.dunit, len(w.x)))
@@ -274,7 +277,7 @@ func (t *trainer) gradients(b *batch) float64 {
 	}
 	scatter(team, w.dunit, job.CandidatesGrad, b.candidates, d)
 	w.userBackward(team, b, job.RowsGrad, b.key)
-	w.titleBackward(team, b.titles, &b.content)
+	w.titleBackward(team, b)
 	return loss
 }
 

@@ -41,6 +41,7 @@ func TestLearnsTastes(t *testing.T) {
 			c.Loss, c.SetShare, c.PopularityPower, c.Epochs, c.Batch = LossSoftmax, 0.5, 0.1, 60, 16
 		},
 		"spectral start": func(c *Config) { c.Start, c.Epochs = StartSpectral, 4 },
+		"neighbours":     func(c *Config) { c.Neighbours = 5 },
 		"attention":      func(c *Config) { c.Pooling = PoolAttention },
 		"user ids":       func(c *Config) { c.UserIDs = true },
 	} {
@@ -88,7 +89,7 @@ func all(m *Model) []float32 {
 func TestResumedIsUninterrupted(t *testing.T) {
 	data := smallData(rand.New(rand.NewPCG(5, 2)), 40, 25)
 	cfg := smallConfig()
-	cfg.Epochs, cfg.ValidationUsers, cfg.Dropout, cfg.UserIDs, cfg.Pooling, cfg.Start, cfg.Workers = 4, 8, 0.2, true, PoolAttention, StartSpectral, 1
+	cfg.Epochs, cfg.ValidationUsers, cfg.Dropout, cfg.UserIDs, cfg.Neighbours, cfg.Pooling, cfg.Start, cfg.Workers = 4, 8, 0.2, true, 3, PoolAttention, StartSpectral, 1
 	dir := t.TempDir()
 	whole, err := Train(t.Context(), data, cfg, Options{Checkpoint: filepath.Join(dir, "whole")})
 	if err != nil {
