@@ -18,7 +18,7 @@ HNSWLIB_VERSION := 0.8.0
 FAISS_VERSION := 1.15.1
 NUMPY_VERSION := 2.3.4
 
-.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e hard-filters generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-vec bench-scale bench-twotower bench-eval bench-ingest bench-serving lake-readers onnx-readers results clean help
+.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e hard-filters generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-vec bench-scale bench-twotower bench-eval bench-ingest bench-serving lake-readers onnx-readers notebooks results clean help
 
 help: ## Show these commands.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -159,6 +159,18 @@ $(ONNX_READERS)/ready: training/onnx/testdata/requirements.txt
 	@rm -rf $(@D) && python3 -m venv $(@D)
 	@$(@D)/bin/pip -q install --disable-pip-version-check --only-binary=:all: -r $<
 	@cp $< $@
+
+# What notebooks run with; PyTorch, some gigabytes of it, is that of bench-twotower.
+NOTEBOOKS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/marquee-peers/notebooks
+
+$(NOTEBOOKS)/ready: notebooks/requirements.txt $(TWOTOWER_PEERS)/ready
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	@grep -v '^torch==' $< | $(@D)/bin/pip -q install --disable-pip-version-check --only-binary=:all: -r /dev/stdin
+	@ls -d $(TWOTOWER_PEERS)/lib/python3*/site-packages > $$(ls -d $(@D)/lib/python3*/site-packages)/torch.pth
+	@cp $< $@
+
+notebooks: setup $(NOTEBOOKS)/ready ## Run the examples of notebooks/ against a release that is trained for it.
+	@MARQUEE_TEST_NOTEBOOKS_PYTHON=$(NOTEBOOKS)/bin/python go test -count=1 -v -run TestNotebooks ./cmd/marquee
 
 kafka-jars: ## Fetch Apache Kafka's jars.
 	@go run ./internal/testkit/kafkaserver -fetch

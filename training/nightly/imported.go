@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"marquee/eval/metric/judge"
@@ -41,7 +42,7 @@ func JudgeImported(ctx context.Context, b *model.Bundle, x *dataset.Interactions
 		return nil, nil, err
 	}
 	if e.Towers.decide(against, nil); !e.Towers.Released {
-		return nil, e.Towers, fmt.Errorf("%w: %s", ErrWorse, e.Towers.Reason)
+		return nil, e.Towers, fmt.Errorf("%w: %s", ErrWorse, strings.TrimPrefix(e.Towers.Reason, noTowers))
 	}
 	return map[string]map[string]float64{modelTowers: result.Metrics}, e.Towers, nil
 }

@@ -175,7 +175,7 @@ func (p *Pipeline) judgeTowers(ctx context.Context, e *evaluation, s *dataset.Sp
 	began := time.Now()
 	pair, err := p.trainTowers(ctx, "evaluate towers", s.Train, described, p.Recipe.Towers, nil)
 	if errors.Is(err, twotower.ErrData) {
-		e.Towers.Reason = "no towers: " + err.Error()
+		e.Towers.Reason = noTowers + err.Error()
 		return nil
 	}
 	if err != nil {
@@ -204,6 +204,9 @@ func (p *Pipeline) judgeTowers(ctx context.Context, e *evaluation, s *dataset.Sp
 	return nil
 }
 
+// noTowers begins the reason why a release has none.
+const noTowers = "no towers: "
+
 // decide is the towers' gate: popularity must not be better.
 func (v *TowersVerdict) decide(against Comparison, beside *Comparison) {
 	v.Against, v.BesideALS = &against, beside
@@ -211,7 +214,7 @@ func (v *TowersVerdict) decide(against Comparison, beside *Comparison) {
 	v.Released = d.Mean >= 0
 	v.Reason = fmt.Sprintf("NDCG@10 %+.4f against popularity, %g%% interval %+.4f to %+.4f", d.Mean, 100*d.Level, d.Low, d.High)
 	if !v.Released {
-		v.Reason = "no towers: " + v.Reason
+		v.Reason = noTowers + v.Reason
 	}
 }
 
