@@ -77,6 +77,7 @@ func TestWhatCannotBeBegunFrom(t *testing.T) {
 	began("no release before", false, func(p *nightly.Pipeline) { p.Config.Towers = false })
 	began("has no towers", true, func(p *nightly.Pipeline) { p.Config.MaxLoss = .5 })
 	began("warm_start is false", false, func(p *nightly.Pipeline) { p.Config.WarmStart = false })
+	began("towers with neighbours begin from chance", true, func(p *nightly.Pipeline) { p.Recipe.Towers.Neighbours = 3 })
 	began("of another shape", true, func(p *nightly.Pipeline) { p.Recipe.Towers.Hidden = 4 })
 	began("vectors of 8 numbers, this one of 6", false, func(p *nightly.Pipeline) { p.Recipe.ALS.Dim, p.Config.MaxLoss = 6, .9 })
 	h.damage(h.current())

@@ -113,6 +113,9 @@ func (w *WarmStart) takeTowers(before *model.Bundle, dir string, x *dataset.Inte
 	case info == nil:
 		w.Reason = "the release before has no towers, these begin from chance"
 		return nil
+	case cfg.Neighbours > 0:
+		w.Reason = "towers with neighbours begin from chance: in a release a title's own vector and its neighbours' are one"
+		return nil
 	case len(before.Manifest().Imported) > 0:
 		w.Reason = "the towers of the release before were made elsewhere, these begin from chance"
 		return nil
