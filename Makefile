@@ -115,7 +115,7 @@ $(TWOTOWER_PEERS)/ready:
 	@$(@D)/bin/pip -q install --disable-pip-version-check --only-binary=:all: torch==$(TORCH_VERSION) numpy==$(NUMPY_VERSION)
 	@touch $@
 
-bench-twotower: setup $(TWOTOWER_PEERS)/ready ## Measure training of two towers against PyTorch; QUICK=1: under three minutes.
+bench-twotower: setup $(TWOTOWER_PEERS)/ready ## Measure training of two towers against PyTorch, under six minutes; QUICK=1: under three.
 	@go build -o bin/benchtwotower ./cmd/benchtwotower && bin/benchtwotower -python $(TWOTOWER_PEERS)/bin/python $(if $(QUICK),-quick)
 
 # The peers of bench-eval; ranx does not read pandas 3's frames.

@@ -31,7 +31,7 @@ func measuredWorld() world {
 
 // smallWorld is what the losses are compared on.
 func smallWorld() world {
-	return world{users: 3000, width: 11, titles: 2000, dim: 64, batch: 512, negatives: 256}
+	return world{users: 1500, width: 11, titles: 2000, dim: 64, batch: 512, negatives: 256}
 }
 
 // histories draws them: most titles from the viewer's own part of the catalogue, popular ones more often than others.
