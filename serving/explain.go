@@ -261,6 +261,11 @@ func (w *work) explainTitle(c *retrieve.Candidate, parts []float32) *servingv1.T
 		return e
 	}
 	e.Contributions = w.largest(parts)
+	e.ReleaseScore = float64(w.q.Picture.Bundle.Score(c.Row, w.q.Vector))
+	e.OtherContributions = e.GetReleaseScore()
+	for _, part := range e.GetContributions() {
+		e.OtherContributions -= part.GetScore()
+	}
 	return e
 }
 

@@ -96,6 +96,9 @@ const moduleName = "recommend"
 // Service is the RPC handler. It answers once the module has started.
 func (m *Module) Service() *Service { return m.service }
 
+// Admin is the RPC handler for operators. It answers once the module has started.
+func (m *Module) Admin() *Admin { return &Admin{s: m.service} }
+
 // Name implements app.Module.
 func (m *Module) Name() string { return moduleName }
 

@@ -95,33 +95,14 @@ func (s *Service) Recommend(ctx context.Context, req *connect.Request[servingv1.
 		return nil, err
 	}
 	shape := s.shape(m.GetViewer(), m.Diversity, m.Exploration, m.GetBoost())
-	wish, err := s.wish(m.GetFilter(), shape.boost)
-	if err != nil {
-		return nil, err
-	}
-	current, err := s.await(ctx, m.GetMinPosition())
-	if err != nil {
-		return nil, err
-	}
-	w, err := s.begin(ctx, m.GetViewer(), wish)
+	s.countArms(&shape)
+	w, filtered, err := s.prepare(ctx, m, &shape, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer w.end()
-	count := limited(m.GetCount(), defaultCount, maxCount)
-	w.load(m.GetViewer().GetProfileId(), current)
-	w.reasons.exact = true
-	var filtered map[string]uint32
-	if m.GetExplain() {
-		filtered = w.filtered()
-	}
-	w.rank = shape.rank
-	w.candidates(ctx, count, shape.candidates, true)
-	if m.GetExplain() {
-		w.rankedAs()
-	}
 	began := time.Now()
-	w.items = arrange.List(w.items, &w.q, count, shape.arrange, w.seed(m.GetViewer().GetProfileId()))
+	w.pick(m, &shape)
 	resp := &servingv1.RecommendResponse{RequestId: requestID(), BundleId: w.bundleID(), Arms: shape.arms}
 	resp.Titles = w.recommendations(w.items)
 	w.took(stageArrange, began)
@@ -135,6 +116,53 @@ func (s *Service) Recommend(ctx context.Context, req *connect.Request[servingv1.
 		s.served.Append(record)
 	}
 	return connect.NewResponse(resp), nil
+}
+
+// prepare ranks a list's candidates, of which pick takes the answer. look, which may be nil, is called as each stage ends. The filters'
+// counts are nil unless an explanation was asked for. The caller calls end.
+func (s *Service) prepare(ctx context.Context, m *servingv1.RecommendRequest, shape *shape, look func(*work, string)) (*work, map[string]uint32, error) {
+	wish, err := s.wish(m.GetFilter(), shape.boost)
+	if err != nil {
+		return nil, nil, err
+	}
+	current, err := s.await(ctx, m.GetMinPosition())
+	if err != nil {
+		return nil, nil, err
+	}
+	w, err := s.begin(ctx, m.GetViewer(), wish)
+	if err != nil {
+		return nil, nil, err
+	}
+	if look != nil {
+		look(w, afterWish)
+	}
+	w.load(m.GetViewer().GetProfileId(), current)
+	if look != nil {
+		look(w, afterHistory)
+	}
+	w.reasons.exact = true
+	var filtered map[string]uint32
+	if m.GetExplain() {
+		filtered = w.filtered()
+	}
+	w.rank = shape.rank
+	w.candidates(ctx, listCount(m), shape.candidates, true)
+	if m.GetExplain() {
+		w.rankedAs()
+	}
+	if look != nil {
+		look(w, afterRank)
+	}
+	return w, filtered, nil
+}
+
+// pick makes the list.
+func (w *work) pick(m *servingv1.RecommendRequest, shape *shape) {
+	w.items = arrange.List(w.items, &w.q, listCount(m), shape.arrange, w.seed(m.GetViewer().GetProfileId()))
+}
+
+func listCount(m *servingv1.RecommendRequest) int {
+	return limited(m.GetCount(), defaultCount, maxCount)
 }
 
 // SimilarTitles answers the titles nearest to one title.
@@ -188,6 +216,7 @@ func (s *Service) HomePage(ctx context.Context, req *connect.Request[servingv1.H
 		return nil, err
 	}
 	shape := s.shape(m.GetViewer(), m.Diversity, m.Exploration, m.GetBoost())
+	s.countArms(&shape)
 	wish, err := s.wish(m.GetFilter(), shape.boost)
 	if err != nil {
 		return nil, err

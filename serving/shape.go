@@ -42,7 +42,6 @@ func (s *Service) shape(viewer *servingv1.Viewer, diversity, exploration *float6
 		arm := e.Arm(viewer.GetProfileId())
 		out.arms[e.Name] = arm.Name
 		out.apply(&arm.Settings)
-		s.metrics.arms.WithLabelValues(e.Name, arm.Name).Inc()
 	}
 	if diversity != nil {
 		out.arrange.Diversity = min(max(*diversity, 0), 1)
@@ -57,6 +56,13 @@ func (s *Service) shape(viewer *servingv1.Viewer, diversity, exploration *float6
 		out.boost = boost
 	}
 	return out
+}
+
+// countArms counts an answer by its arms.
+func (s *Service) countArms(of *shape) {
+	for name, arm := range of.arms {
+		s.metrics.arms.WithLabelValues(name, arm).Inc()
+	}
 }
 
 // apply makes an arm's changes.

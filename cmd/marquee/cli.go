@@ -57,13 +57,14 @@ type cli struct {
 	Models    modelsCommands    `cmd:"" help:"Look at, promote and roll back releases."`
 	Ann       annCommands       `cmd:"" help:"Look at, check and time the search indexes of releases."`
 	Events    eventsCommands    `cmd:"" help:"Look at what was ingested."`
-	Profiles  profilesCommands  `cmd:"" help:"Erase or export what is held about a profile."`
+	Profiles  profilesCommands  `cmd:"" help:"Show, erase or export what is held about a profile."`
 	House     warehouseCommands `cmd:"" name:"warehouse" help:"Restore the warehouse from the lake, or say what it holds."`
 	Files     lakeCommands      `cmd:"" name:"lake" help:"Look after the lake's events."`
 	Served    servedCommand     `cmd:"" help:"What was served, with the chance of each place, and what became of it, as JSON lines."`
 	Recommend recommendCommand  `cmd:"" help:"What a profile should watch next."`
 	Home      homeCommand       `cmd:"" help:"A profile's home page."`
 	Similar   similarCommand    `cmd:"" help:"The titles nearest to one title."`
+	Why       whyCommand        `cmd:"" help:"Why a title is in a profile's recommendations, or what removed it."`
 	Tokens    tokensCommands    `cmd:"" help:"Service tokens: who may call."`
 	Conf      configCommands    `cmd:"" name:"config" help:"Check the settings."`
 	Version   kong.VersionFlag  `help:"Print the version."`

@@ -175,6 +175,8 @@ func (w *wiring) handle(s *rpc.Server) {
 	if w.serving != nil {
 		path, h := servingv1connect.NewRecommendationServiceHandler(w.serving.Service(), s.OptionsShed()...)
 		s.HandleShed(servingv1connect.RecommendationServiceName, path, h)
+		path, h = servingv1connect.NewServingAdminServiceHandler(w.serving.Admin(), s.Options()...)
+		s.Handle(servingv1connect.ServingAdminServiceName, path, h)
 	}
 }
 

@@ -19,6 +19,8 @@ func permissions() rpc.Permissions {
 		servingv1connect.RecommendationServiceRecommendProcedure:     auth.Viewer,
 		servingv1connect.RecommendationServiceSimilarTitlesProcedure: auth.Viewer,
 		servingv1connect.RecommendationServiceHomePageProcedure:      auth.Viewer,
+		servingv1connect.ServingAdminServiceProfileStateProcedure:    auth.Operator,
+		servingv1connect.ServingAdminServiceWhyTitleProcedure:        auth.Operator,
 		ingestv1connect.IngestServiceRecordEventsProcedure:           auth.Recorder,
 		ingestv1connect.IngestServiceRecordEventStreamProcedure:      auth.Recorder,
 		catalogv1connect.CatalogServiceGetTitleProcedure:             auth.Viewer,

@@ -49,7 +49,7 @@ func procedures() []string {
 
 func TestEveryProcedureHasARole(t *testing.T) {
 	all, declared := procedures(), permissions()
-	if len(all) < 9 {
+	if len(all) < 11 {
 		t.Fatalf("only %v are known", all)
 	}
 	for _, p := range all {
@@ -80,6 +80,8 @@ func guarded(t *testing.T, tokens string) *rpc.Server {
 	s.Handle(ingestv1connect.IngestServiceName, path, h)
 	path, h = servingv1connect.NewRecommendationServiceHandler(servingv1connect.UnimplementedRecommendationServiceHandler{}, s.OptionsPerItem()...)
 	s.Handle(servingv1connect.RecommendationServiceName, path, h)
+	path, h = servingv1connect.NewServingAdminServiceHandler(servingv1connect.UnimplementedServingAdminServiceHandler{}, s.OptionsPerItem()...)
+	s.Handle(servingv1connect.ServingAdminServiceName, path, h)
 	if tokens == "" {
 		s.Protect(nil, permissions())
 	} else {
@@ -211,6 +213,7 @@ func TestATokenIsBoundToItsProfiles(t *testing.T) {
 		return clientOf(s.Address())
 	}
 	serving := servingv1connect.NewRecommendationServiceClient(client(auth.Viewer), s.Address())
+	admin := servingv1connect.NewServingAdminServiceClient(client(auth.Operator), s.Address())
 	recorder := ingestv1connect.NewIngestServiceClient(client(auth.Recorder), s.Address())
 	events := func(profiles ...string) (out []*ingestv1.WatchEvent) {
 		for _, p := range profiles {
@@ -224,7 +227,9 @@ func TestATokenIsBoundToItsProfiles(t *testing.T) {
 		_, page := serving.HomePage(t.Context(), connect.NewRequest(&servingv1.HomePageRequest{Viewer: viewer}))
 		_, similar := serving.SimilarTitles(t.Context(), connect.NewRequest(&servingv1.SimilarTitlesRequest{TitleId: "t", Viewer: viewer}))
 		_, record := recorder.RecordEvents(t.Context(), connect.NewRequest(&ingestv1.RecordEventsRequest{Events: events("mine", profile)}))
-		for call, err := range map[string]error{"Recommend": recommend, "HomePage": page, "SimilarTitles": similar, "RecordEvents": record} {
+		_, state := admin.ProfileState(t.Context(), connect.NewRequest(&servingv1.ProfileStateRequest{ProfileId: profile}))
+		_, why := admin.WhyTitle(t.Context(), connect.NewRequest(&servingv1.WhyTitleRequest{TitleId: "t", Request: &servingv1.RecommendRequest{Viewer: viewer}}))
+		for call, err := range map[string]error{"ProfileState": state, "WhyTitle": why, "Recommend": recommend, "HomePage": page, "SimilarTitles": similar, "RecordEvents": record} {
 			if connect.CodeOf(err) != want {
 				t.Errorf("%s for %s: %v, want %s", call, profile, err, want)
 			}

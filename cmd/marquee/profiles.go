@@ -17,6 +17,7 @@ import (
 )
 
 type profilesCommands struct {
+	Show   profilesShowCommand   `cmd:"" help:"What recommendations to a profile are made from: its live state."`
 	Erase  profilesEraseCommand  `cmd:"" help:"Erase all that is held about a profile, and take in nothing more of it."`
 	Export profilesExportCommand `cmd:"" help:"Write all that is held about a profile, as JSON lines."`
 }

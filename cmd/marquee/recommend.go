@@ -36,8 +36,19 @@ type recommender interface {
 	HomePage(context.Context, *connect.Request[servingv1.HomePageRequest]) (*connect.Response[servingv1.HomePageResponse], error)
 }
 
+// admin is what answers operators.
+type admin interface {
+	ProfileState(context.Context, *connect.Request[servingv1.ProfileStateRequest]) (*connect.Response[servingv1.ProfileStateResponse], error)
+	WhyTitle(context.Context, *connect.Request[servingv1.WhyTitleRequest]) (*connect.Response[servingv1.WhyTitleResponse], error)
+}
+
 // ask finds who answers and lets use ask them.
-func (a asking) ask(c *console, use func(recommender) error) (err error) {
+func (a asking) ask(c *console, use func(recommender) error) error {
+	return a.reach(c, func(to recommender, _ admin) error { return use(to) })
+}
+
+// reach is ask for operators too.
+func (a asking) reach(c *console, use func(recommender, admin) error) (err error) {
 	address := a.Server
 	if address == "" {
 		s, err := c.load(os.Environ())
@@ -56,7 +67,8 @@ func (a asking) ask(c *console, use func(recommender) error) (err error) {
 		if a.AsOf.maxEvent || !a.AsOf.at.IsZero() {
 			return usageError{fmt.Errorf("--as-of cannot be given to the running service at %s: it serves at its own", address)}
 		}
-		return use(servingv1connect.NewRecommendationServiceClient(clientOf(address), address))
+		client := clientOf(address)
+		return use(servingv1connect.NewRecommendationServiceClient(client, address), servingv1connect.NewServingAdminServiceClient(client, address))
 	}
 	e, err := c.open(beside)
 	if err != nil {
@@ -81,7 +93,7 @@ func (a asking) ask(c *console, use func(recommender) error) (err error) {
 	if err := group.AwaitReady(c.ctx); err != nil {
 		return err
 	}
-	return use(w.serving.Service())
+	return use(w.serving.Service(), w.serving.Admin())
 }
 
 // titleJSON is a recommendation as --json prints it; its keys are part of the command's contract.

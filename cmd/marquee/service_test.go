@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -13,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"marquee/internal/datadir"
+	"marquee/internal/testkit"
 )
 
 // recommended is Recommend's answer, as plain JSON has it.
@@ -86,6 +89,7 @@ func askService(t *testing.T, f *trained) {
 		{"an unknown profile and title", unknownIDs},
 		{"commands find the service by its folder", commandsBeside},
 		{"a service asked by its address", askedByAddress},
+		{"what README.md says to type into a shell", readmeCalls},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, in.of(t), s.of(t)) })
 	}
@@ -245,6 +249,11 @@ func commandsBeside(t *testing.T, in *install, s *server) {
 	}
 	in.run("home", "--profile", "mllatest:7").ok("Top picks for you", "Because you watched Film")
 	in.run("models", "list").ok("in use")
+	in.run("why", "--profile", "mllatest:7", "--title", r.Titles[0].TitleID).ok("is number 1 of 20", "all others")
+	in.run("why", "--profile", "mllatest:7", "--title", "nothing").ok("removed by catalog: unknown_title")
+	in.run("why", "--profile", "mllatest:7", "--title", r.Titles[0].TitleID, "--filter", `title.id != "`+r.Titles[0].TitleID+`"`).ok("removed by filter: filter")
+	in.run("profiles", "show", "mllatest:7").ok("STRENGTH", "watched")
+	in.run("profiles", "show", "somebody").ok("nothing is known of somebody")
 	// The service serves at its own time.
 	in.run("recommend", "--profile", "mllatest:7", "--as-of", "max-event").fails(exitUsage, "--as-of", s.url)
 }
@@ -253,6 +262,29 @@ func askedByAddress(t *testing.T, _ *install, s *server) {
 	elsewhere := newInstall(t, t.TempDir())
 	elsewhere.run("similar", "--title", "mllatest:4", "--server", s.url).ok("Film")
 	elsewhere.run("similar", "--title", "mllatest:4", "--server", "http://127.0.0.1:1").fails(exitFailed, "similar to mllatest:4", "127.0.0.1:1")
+}
+
+// readmeCalls runs README.md's calls by curl as they stand, but for the address.
+func readmeCalls(t *testing.T, _ *install, s *server) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		testkit.LeftOut(t, "curl is not installed", "Debian: curl")
+	}
+	calls := regexp.MustCompile(`(?m)^curl [^`+"`"+`]*?(?:\n\n|\n`+"```"+`)`).FindAllString(readText(t, "../../README.md"), -1)
+	if len(calls) < 3 {
+		t.Fatalf("README.md has only %d calls by curl", len(calls))
+	}
+	for _, call := range calls {
+		call = strings.ReplaceAll(strings.TrimSuffix(strings.TrimSpace(call), "```"), "localhost:8080", strings.TrimPrefix(s.url, "http://"))
+		out, err := exec.CommandContext(t.Context(), "bash", "-c", call).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s\n%v: %s", call, err, out)
+			continue
+		}
+		var answer map[string]json.RawMessage
+		if err := json.Unmarshal(out, &answer); err != nil || answer["code"] != nil || strings.Contains(string(out), "violations") {
+			t.Errorf("%s\nis answered with %s", call, out)
+		}
+	}
 }
 
 // drain tells the service to end while a request is under way: it is answered, new ones are refused with advice, readiness

@@ -44,17 +44,54 @@ func (q *Query) exclude(row uint32, e *state.Entry) {
 	if !q.Open.Has(row) {
 		return
 	}
-	switch {
-	case e.Disliked:
+	switch q.verdict(e) {
+	case Disliked:
 		q.Excluded.Disliked++
-	case e.Watched:
+	case Seen:
 		q.Excluded.Seen++
-	case e.PlayedAt > 0 && q.AgeMicros(e.PlayedAt) < justPlayed.Microseconds():
+	case JustPlayed:
 		q.Excluded.JustPlayed++
 	default:
 		return
 	}
 	q.Open.Clear(row)
+}
+
+// Why a profile's history takes a title out.
+const (
+	Seen       = "seen"
+	Disliked   = "disliked"
+	JustPlayed = "just_played"
+)
+
+// verdict is why a title of the history may not be recommended, "" where it may.
+func (q *Query) verdict(e *state.Entry) string {
+	switch {
+	case e.Disliked:
+		return Disliked
+	case e.Watched:
+		return Seen
+	case e.PlayedAt > 0 && q.AgeMicros(e.PlayedAt) < justPlayed.Microseconds():
+		return JustPlayed
+	}
+	return ""
+}
+
+// RuledOut is why the loaded history takes a title out, "" where it does not.
+func (q *Query) RuledOut(row uint32) string {
+	for i := range q.Past {
+		if q.Past[i].Row == row {
+			if why := q.verdict(&q.Past[i].Entry); why != "" {
+				return why
+			}
+		}
+	}
+	for _, title := range q.History.Seen {
+		if q.Picture.Row(title) == row {
+			return Seen
+		}
+	}
+	return ""
 }
 
 // ExcludeDisliked takes out of Open what the profile turned down, and nothing else.

@@ -147,6 +147,9 @@ func (f *Follower) WaitFor(ctx context.Context, positions []Position) error {
 	return f.marks.wait(ctx, positions)
 }
 
+// Watermarks are, by partition of the log, the offset that will be applied next.
+func (f *Follower) Watermarks() map[int32]int64 { return f.marks.all() }
+
 func (f *Follower) run(ctx context.Context) {
 	marks := f.load(ctx)
 	for pause := 100 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 5*time.Second) {

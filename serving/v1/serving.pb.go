@@ -567,7 +567,7 @@ type TitleExplanation struct {
 	Ranked uint32 `protobuf:"varint,3,opt,name=ranked,proto3" json:"ranked,omitempty"`
 	// The chance that it stood in its place, given the titles before it: 1 where nothing was drawn by lot.
 	Propensity float64 `protobuf:"fixed64,4,opt,name=propensity,proto3" json:"propensity,omitempty"`
-	// Its score is base x trending x dislike x boost.
+	// Its score is base x trending x dislike x boost; a base that is not above 0 is the score itself.
 	Base     float64 `protobuf:"fixed64,5,opt,name=base,proto3" json:"base,omitempty"`
 	Trending float64 `protobuf:"fixed64,6,opt,name=trending,proto3" json:"trending,omitempty"`
 	Dislike  float64 `protobuf:"fixed64,7,opt,name=dislike,proto3" json:"dislike,omitempty"`
@@ -576,8 +576,12 @@ type TitleExplanation struct {
 	// much of it is watched then, as watch strength counts, where 1 is a whole watch. 0 without a ranker.
 	PlayProbability float64 `protobuf:"fixed64,9,opt,name=play_probability,json=playProbability,proto3" json:"play_probability,omitempty"`
 	WatchedShare    float64 `protobuf:"fixed64,10,opt,name=watched_share,json=watchedShare,proto3" json:"watched_share,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// What the release's vectors say of it: the sum of contributions, which name the largest, and of other_contributions. It is the base where
+	// neither a ranker nor towers have a say in it. Both 0 for a title unknown to the release and a profile without a vector.
+	ReleaseScore       float64 `protobuf:"fixed64,11,opt,name=release_score,json=releaseScore,proto3" json:"release_score,omitempty"`
+	OtherContributions float64 `protobuf:"fixed64,12,opt,name=other_contributions,json=otherContributions,proto3" json:"other_contributions,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *TitleExplanation) Reset() {
@@ -676,6 +680,20 @@ func (x *TitleExplanation) GetPlayProbability() float64 {
 func (x *TitleExplanation) GetWatchedShare() float64 {
 	if x != nil {
 		return x.WatchedShare
+	}
+	return 0
+}
+
+func (x *TitleExplanation) GetReleaseScore() float64 {
+	if x != nil {
+		return x.ReleaseScore
+	}
+	return 0
+}
+
+func (x *TitleExplanation) GetOtherContributions() float64 {
+	if x != nil {
+		return x.OtherContributions
 	}
 	return 0
 }
@@ -1203,7 +1221,7 @@ const file_serving_v1_serving_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a;\n" +
 	"\rSourceMsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xdd\x02\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xb3\x03\n" +
 	"\x10TitleExplanation\x12\x19\n" +
 	"\btitle_id\x18\x01 \x01(\tR\atitleId\x12F\n" +
 	"\rcontributions\x18\x02 \x03(\v2 .marquee.serving.v1.ContributionR\rcontributions\x12\x16\n" +
@@ -1217,7 +1235,9 @@ const file_serving_v1_serving_proto_rawDesc = "" +
 	"\x05boost\x18\b \x01(\x01R\x05boost\x12)\n" +
 	"\x10play_probability\x18\t \x01(\x01R\x0fplayProbability\x12#\n" +
 	"\rwatched_share\x18\n" +
-	" \x01(\x01R\fwatchedShare\"S\n" +
+	" \x01(\x01R\fwatchedShare\x12#\n" +
+	"\rrelease_score\x18\v \x01(\x01R\freleaseScore\x12/\n" +
+	"\x13other_contributions\x18\f \x01(\x01R\x12otherContributions\"S\n" +
 	"\fContribution\x12\x19\n" +
 	"\btitle_id\x18\x01 \x01(\tR\atitleId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +

@@ -120,6 +120,15 @@ func (v *View) CountFiltered(a Audience) Filtered {
 	return f
 }
 
+// Blocked says which hard filters keep one title of the catalogue from the audience. None does where Eligible has it.
+func (v *View) Blocked(row uint32, a Audience) (unavailable, maturity, entitlement bool) {
+	code, ok := countryCode(a.Country)
+	unavailable = !ok || !v.country(code, a.Now).Has(row)
+	maturity = a.MaxAge >= 0 && !v.age(min(a.MaxAge, maxAge)).Has(row)
+	entitlement = a.Plan.Covers != nil && !v.plan(a.Plan).Has(row)
+	return unavailable, maturity, entitlement
+}
+
 // country returns what is available in a country now. The mask is made anew when a window opens or closes; several
 // requests may then make it at once, to the same result.
 func (v *View) country(code uint16, now int64) ann.Bitmap {
