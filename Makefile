@@ -18,7 +18,7 @@ HNSWLIB_VERSION := 0.8.0
 FAISS_VERSION := 1.15.1
 NUMPY_VERSION := 2.3.4
 
-.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e hard-filters generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-vec bench-scale bench-twotower bench-eval bench-ingest bench-serving lake-readers onnx-readers notebooks results clean help
+.PHONY: setup build demo test test-portable test-arm64 race lint fuzz e2e hard-filters generate generate-check kafka kafka-jars crash bench bench-ann bench-als bench-vec bench-scale bench-twotower bench-eval bench-ingest bench-serving lake-readers onnx-readers notebooks typescript-client results clean help
 
 help: ## Show these commands.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -171,6 +171,16 @@ $(NOTEBOOKS)/ready: notebooks/requirements.txt $(TWOTOWER_PEERS)/ready
 
 notebooks: setup $(NOTEBOOKS)/ready ## Run the examples of notebooks/ against a release that is trained for it.
 	@MARQUEE_TEST_NOTEBOOKS_PYTHON=$(NOTEBOOKS)/bin/python go test -count=1 -v -run TestNotebooks ./cmd/marquee
+# What the TypeScript client is built from, in the order of the test that asks whether it is built from that.
+TYPESCRIPT_SOURCES = $(sort $(wildcard ingest/v1/*.proto)) $(sort $(wildcard catalog/v1/*.proto)) $(sort $(wildcard serving/v1/*.proto)) \
+	$(sort $(wildcard client/typescript/*.json)) $(sort $(wildcard client/typescript/src/*.ts))
+
+typescript-client: .bin/buf .cache/proto ## Generate, check and build the TypeScript client (needs Node.js and npm).
+	@cd client/typescript && npm ci --silent --ignore-scripts
+	@rm -rf client/typescript/src/gen client/typescript/dist
+	@.bin/buf generate --template client/typescript/buf.gen.yaml
+	@cd client/typescript && npm run --silent build
+	@cat $(TYPESCRIPT_SOURCES) | sha256sum | cut -d' ' -f1 >client/typescript/dist/ready
 
 kafka-jars: ## Fetch Apache Kafka's jars.
 	@go run ./internal/testkit/kafkaserver -fetch
