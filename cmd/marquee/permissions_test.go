@@ -67,6 +67,12 @@ func TestEveryProcedureHasARole(t *testing.T) {
 // guarded is the port with every service behind it, none of which does anything.
 func guarded(t *testing.T, tokens string) *rpc.Server {
 	t.Helper()
+	return guardedWith(t, tokens, ingestv1connect.UnimplementedIngestServiceHandler{})
+}
+
+// guardedWith is guarded with a service that takes events.
+func guardedWith(t *testing.T, tokens string, events ingestv1connect.IngestServiceHandler) *rpc.Server {
+	t.Helper()
 	cfg := rpc.DefaultConfig()
 	cfg.Listen = "127.0.0.1:0"
 	log := slog.New(slog.DiscardHandler)
@@ -76,7 +82,7 @@ func guarded(t *testing.T, tokens string) *rpc.Server {
 	}
 	path, h := catalogv1connect.NewCatalogServiceHandler(catalogv1connect.UnimplementedCatalogServiceHandler{}, s.OptionsPerItem()...)
 	s.Handle(catalogv1connect.CatalogServiceName, path, h)
-	path, h = ingestv1connect.NewIngestServiceHandler(ingestv1connect.UnimplementedIngestServiceHandler{}, append(s.OptionsPerItem(), ingest.HandlerOption())...)
+	path, h = ingestv1connect.NewIngestServiceHandler(events, append(s.OptionsPerItem(), ingest.HandlerOption())...)
 	s.Handle(ingestv1connect.IngestServiceName, path, h)
 	path, h = servingv1connect.NewRecommendationServiceHandler(servingv1connect.UnimplementedRecommendationServiceHandler{}, s.OptionsPerItem()...)
 	s.Handle(servingv1connect.RecommendationServiceName, path, h)
