@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"marquee/training/ease"
 	"marquee/training/knn"
 	"marquee/training/nightly"
+	"marquee/training/sasrec"
+	"marquee/training/twotower"
 )
 
 type evalOfflineCommand struct {
@@ -127,7 +130,25 @@ func offlineBenchmark(s *dataset.Split, protocol string) *benchmark.Benchmark {
 		relevant, _ := s.Test.Row(int(u))
 		h.Relevant = append(h.Relevant, relevant)
 	}
-	return &benchmark.Benchmark{Format: protocol, Fit: m, Holdout: h, Cutoffs: []int{10, 20}}
+	return &benchmark.Benchmark{Format: protocol, Fit: m, Sequences: sequences(s.Train), Holdout: h, Cutoffs: []int{10, 20}}
+}
+
+// sequences are each profile's titles in the order of their last events, of equals by row.
+func sequences(x *dataset.Interactions) [][]uint32 {
+	out := make([][]uint32, x.ByProfile.Rows)
+	for p := range out {
+		lo, hi := x.ByProfile.Indptr[p], x.ByProfile.Indptr[p+1]
+		order := make([]int64, hi-lo)
+		for i := range order {
+			order[i] = lo + int64(i)
+		}
+		slices.SortStableFunc(order, func(a, b int64) int { return cmp.Compare(x.LastAt[a], x.LastAt[b]) })
+		out[p] = make([]uint32, len(order))
+		for i, at := range order {
+			out[p][i] = x.ByProfile.Indices[at]
+		}
+	}
+	return out
 }
 
 // offlineModel is a model that may use what a lake knows besides who met what: when.
@@ -151,6 +172,9 @@ func (o evalOfflineCommand) models(e *engines) ([]offlineModel, error) {
 		{"knn", plain(benchmark.Model{Fit: fitNeighbours(knn.DefaultConfig())})},
 		{"userknn", plain(benchmark.Model{Fit: fitUsers(knn.DefaultUserConfig())})},
 		{"ease", plain(benchmark.Model{Fit: fitEASE(ease.DefaultConfig())})},
+		{"sasrec", plain(benchmark.Model{Fit: fitSASRec(sasrec.DefaultConfig(), "")})},
+		{"twotower", plain(benchmark.Model{Fit: fitTwoTower(twotower.DefaultConfig(), "")})},
+		{"als_recent", plain(benchmark.Model{Fit: fitALS(als.Preset{Config: e.settings.Training.ALS, Recency: als.Recency{HalfLife: 12, Floor: 0.05}})})},
 		{"als", plain(benchmark.Model{Fit: fitALS(als.Preset{Config: e.settings.Training.ALS})})},
 	}
 	known = append(known, offlineModel{"hybrid", hybrid{e, known, false}.fit}, offlineModel{"hybrid_plays", hybrid{e, known, true}.fit})
