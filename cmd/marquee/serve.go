@@ -92,7 +92,7 @@ func (c *console) startService(e *engines, clock state.Clock) (*service, error) 
 	if err := s.protect(); err != nil {
 		return nil, err
 	}
-	modules := append([]app.Module{s.server}, s.wiring.modules...)
+	modules := append([]app.Module{s.server, telemetry.NewProfiles(e.settings.Telemetry, e.log)}, s.wiring.modules...)
 	s.group = app.NewGroup(e.log, e.settings.Drain, append(modules, announcement{s}, s.server.Gate())...)
 	if err := s.group.Start(c.ctx); err != nil {
 		return nil, err

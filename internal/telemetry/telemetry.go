@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 
@@ -33,6 +34,8 @@ type Config struct {
 	TraceEndpoint string `koanf:"trace_endpoint"`
 	// TraceRatio is the share of requests traced, 0 to 1.
 	TraceRatio float64 `koanf:"trace_ratio"`
+	// ProfileListen is a loopback address that the Go runtime's profiles are served at, 127.0.0.1:6060. Empty: nowhere.
+	ProfileListen string `koanf:"profile_listen"`
 }
 
 // levelAuto leaves the level to the kind of command.
@@ -57,6 +60,12 @@ func (c Config) Validate() error {
 	if c.TraceEndpoint != "" {
 		if u, err := url.Parse(c.TraceEndpoint); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 			errs = append(errs, fmt.Errorf("telemetry.trace_endpoint must be an http or https URL, is %q", c.TraceEndpoint))
+		}
+	}
+	if c.ProfileListen != "" {
+		host, _, err := net.SplitHostPort(c.ProfileListen)
+		if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			errs = append(errs, fmt.Errorf("telemetry.profile_listen must be a loopback address and a port, 127.0.0.1:6060, since profiles show what is in memory; is %q", c.ProfileListen))
 		}
 	}
 	if !(c.TraceRatio >= 0 && c.TraceRatio <= 1) {

@@ -25,6 +25,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		"telemetry.log_level":      func(c *Config) { c.LogLevel = "loud" },
 		"telemetry.log_format":     func(c *Config) { c.LogFormat = "xml" },
 		"telemetry.trace_endpoint": func(c *Config) { c.TraceEndpoint = "localhost:4318" },
+		"telemetry.profile_listen": func(c *Config) { c.ProfileListen = ":6060" },
 		"telemetry.trace_ratio":    func(c *Config) { c.TraceRatio = 2 },
 	} {
 		c := DefaultConfig()
