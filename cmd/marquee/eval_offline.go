@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"marquee/eval/benchmark"
@@ -182,7 +183,11 @@ func (o evalOfflineCommand) models(e *engines) ([]offlineModel, error) {
 	for _, name := range o.Models {
 		i := slices.IndexFunc(known, func(m offlineModel) bool { return m.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("there is no model %q; there are random, popular, popular_decayed, knn, userknn, ease, als, hybrid and hybrid_plays", name)
+			var names []string
+			for _, k := range known {
+				names = append(names, k.name)
+			}
+			return nil, fmt.Errorf("there is no model %q; there are %s", name, strings.Join(names, ", "))
 		}
 		out = append(out, known[i])
 	}
