@@ -9,7 +9,7 @@ import (
 )
 
 func TestProfilesAreServedToThisMachine(t *testing.T) {
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	p := NewProfiles(Config{ProfileListen: "127.0.0.1:0"}, log)
 	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(err)
