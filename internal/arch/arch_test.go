@@ -2,6 +2,7 @@ package arch
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,6 +24,32 @@ func TestTheHouseKeepsItsRules(t *testing.T) {
 	}
 	for _, breach := range Check(packages) {
 		t.Error(breach)
+	}
+}
+
+// TestNothingBuiltIsKept: a binary or a data file that got into the tree stays in every clone's history for good.
+func TestNothingBuiltIsKept(t *testing.T) {
+	const most = 256 << 10
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("git", "-C", root, "ls-files", "-z").Output()
+	if err != nil {
+		t.Skip("not a git clone: ", err)
+	}
+	names := strings.FieldsFunc(string(out), func(r rune) bool { return r == 0 })
+	if len(names) < 100 {
+		t.Fatalf("git names only %d files", len(names))
+	}
+	for _, name := range names {
+		info, err := os.Lstat(filepath.Join(root, name))
+		if err != nil {
+			continue // deleted and not committed yet
+		}
+		if info.Size() > most {
+			t.Errorf("%s has %d bytes, more than the %d a source file may have: is it built, or data?", name, info.Size(), most)
+		}
 	}
 }
 

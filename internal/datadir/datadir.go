@@ -182,16 +182,20 @@ func Peek(path string) (Owner, bool, error) {
 	return Owner{}, false, nil
 }
 
-// readOwner reads what the holder wrote. The holder may be in the middle of writing it, so what cannot be read is an
-// owner without particulars, not an error.
+// readOwner reads what the holder wrote. The holder may be in the middle of writing it, and a read beside a write may see some of
+// both: what cannot be read is looked at again, for long enough for any write, and then is an owner without particulars, not an error.
 func readOwner(f *os.File) Owner {
-	b, err := io.ReadAll(io.NewSectionReader(f, 0, 64<<10))
-	if err != nil {
-		return Owner{}
+	const looks, between = 50, time.Millisecond
+	for range looks {
+		b, err := io.ReadAll(io.NewSectionReader(f, 0, 64<<10))
+		if err != nil {
+			return Owner{}
+		}
+		var o Owner
+		if json.Unmarshal(b, &o) == nil {
+			return o
+		}
+		time.Sleep(between)
 	}
-	var o Owner
-	if json.Unmarshal(b, &o) != nil {
-		return Owner{}
-	}
-	return o
+	return Owner{}
 }
