@@ -70,6 +70,7 @@ var ErrNoRuntime = errors.New("no ONNX Runtime to rank with")
 // ranked is the ranker of an open bundle.
 type ranked struct {
 	order, outcomes *ort.Session
+	trees           *trees // the order's, nil where it is another model
 	width           int
 	near            []uint32 // titles x width: a row's nearest, then itself
 	similarity      []float32
@@ -90,7 +91,15 @@ func (b *Bundle) Ranks() (bool, error) {
 // Order writes to dst the score to order candidates by, 0 to 1, from their features, len(dst) x the width of ranking.Table. It may be
 // called only where Ranks says so.
 func (b *Bundle) Order(ctx context.Context, dst, features []float32) error {
-	return b.ranker.run(ctx, b.ranker.order, dst, features, len(dst))
+	r := b.ranker
+	if r.trees == nil {
+		return r.run(ctx, r.order, dst, features, len(dst))
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("order candidates: %w", err)
+	}
+	r.trees.order(dst, features)
+	return nil
 }
 
 // Outcomes writes to dst, candidates x 2, how likely each is played and how much of a whole watch that is then.
@@ -254,7 +263,14 @@ func (b *Bundle) loadRanker(dir string) error {
 		to    **ort.Session
 		heads int64
 	}{RankerFile: {&r.order, 1}, OutcomesFile: {&r.outcomes, 2}} {
-		if err := openRanker(filepath.Join(dir, name), session.to, int64(len(info.Features)), session.heads); err != nil {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err == nil {
+			err = openRanker(data, session.to, int64(len(info.Features)), session.heads)
+		}
+		if err == nil && name == RankerFile {
+			r.trees, err = plainTrees(data, r.order, len(info.Features))
+		}
+		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrCorrupt, name, err)
 		}
 	}
@@ -262,11 +278,7 @@ func (b *Bundle) loadRanker(dir string) error {
 }
 
 // openRanker opens a model of batch x features to batch x heads.
-func openRanker(path string, to **ort.Session, features, heads int64) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
+func openRanker(data []byte, to **ort.Session, features, heads int64) error {
 	s, err := ort.Open(data, ort.Options{})
 	if err != nil {
 		return err
