@@ -69,6 +69,9 @@ func BenchmarkRecommend(b *testing.B) {
 		"vectors": nil,
 		"towers":  {func(r *model.Release) { r.Towers = modeltest.LargeTowers(b, len(r.TitleIDs)) }},
 		"ranker":  {func(r *model.Release) { r.Ranker = modeltest.Forest(b, len(r.TitleIDs)) }},
+		"all": {func(r *model.Release) {
+			r.Towers, r.Ranker = modeltest.LargeTowers(b, len(r.TitleIDs)), modeltest.Forest(b, len(r.TitleIDs))
+		}},
 	} {
 		b.Run(name, func(b *testing.B) {
 			w := loadedWorld(b, change...)

@@ -129,6 +129,7 @@ type Page struct {
 
 	pool   []retrieve.Candidate
 	genres []uint16
+	sorter rank.Sorter
 }
 
 // Settings are what a page is asked for.

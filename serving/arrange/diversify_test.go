@@ -32,7 +32,7 @@ func TestDiversity(t *testing.T) {
 				q.Candidates[i].Score += .5
 			}
 		}
-		rank.Sort(q.Candidates)
+		new(rank.Sorter).Sort(q.Candidates)
 		return q
 	}
 	plain := events()

@@ -39,7 +39,7 @@ func (p *Page) genre(q *retrieve.Query, s Settings, cfg Config, i int) {
 	own := len(q.Candidates)
 	q.FromGenre(g, max(genreExtra, s.RowSize))
 	if len(q.Vector) > 0 {
-		rank.Fill(q, own, s.Rank) // the profile's own candidates are scored already
+		rank.Fill(q, own, s.Rank, &p.sorter) // the profile's own candidates are scored already
 	}
 	p.place(q, s, cfg, Row{Kind: Genre, Subject: view.None, Genre: int(g)})
 }

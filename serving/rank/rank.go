@@ -4,10 +4,10 @@
 package rank
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"marquee/serving/retrieve"
@@ -60,13 +60,13 @@ func Rank(ctx context.Context, q *retrieve.Query, cfg Config, m *Memory) error {
 		top = m.top
 	}
 	score(q, q.Candidates, m.placed, top, cfg)
-	Sort(q.Candidates)
+	m.sorter.Sort(q.Candidates)
 	return err
 }
 
 // Fill scores candidates from number own on, which came after Rank, and sorts all. The ranker says of a title how it stands among those
 // it was asked of, so where it was, the others follow behind, in the order of the vectors.
-func Fill(q *retrieve.Query, own int, cfg Config) {
+func Fill(q *retrieve.Query, own int, cfg Config, m *Sorter) {
 	late := q.Candidates[own:]
 	score(q, late, nil, q.TopScore, cfg)
 	if q.Ranked && own > 0 {
@@ -83,14 +83,41 @@ func Fill(q *retrieve.Query, own int, cfg Config) {
 			}
 		}
 	}
-	Sort(q.Candidates)
+	m.Sort(q.Candidates)
 }
 
-// Sort puts the best first.
-func Sort(candidates []retrieve.Candidate) {
-	slices.SortFunc(candidates, func(a, b retrieve.Candidate) int {
-		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Row, b.Row))
-	})
+// Sorter is the memory of sorting candidates, to be used again but not by two at once.
+type Sorter struct {
+	keys  []uint64
+	moved []retrieve.Candidate
+}
+
+// Sort puts the best first: equal scores in the order of their rows, and what has none last.
+func (m *Sorter) Sort(candidates []retrieve.Candidate) {
+	m.keys, m.moved = m.keys[:0], append(m.moved[:0], candidates...)
+	for i := range candidates {
+		m.keys = append(m.keys, uint64(falling(candidates[i].Score))<<32|uint64(i))
+	}
+	slices.Sort(m.keys)
+	for to, key := range m.keys {
+		c := m.moved[uint32(key)]
+		for ; to > 0 && c.Row < candidates[to-1].Row && m.keys[to-1]>>32 == key>>32; to-- {
+			candidates[to] = candidates[to-1]
+		}
+		candidates[to] = c
+	}
+}
+
+// falling maps scores to integers in the opposite order, NaN to the last; both zeros are one.
+func falling(x float32) uint32 {
+	b := math.Float32bits(x + 0)
+	switch {
+	case x != x:
+		return math.MaxUint32
+	case b>>31 != 0:
+		return b
+	}
+	return 1<<31 - 1 - b
 }
 
 // score sets the candidates' scores for the profile: placed are the ranker's, by candidate, where it was asked; top is the mean of the

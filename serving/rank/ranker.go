@@ -24,6 +24,7 @@ type Memory struct {
 	// placed holds what the ranker says of each candidate, by its place; NaN of those it was not asked about.
 	placed []float32
 	top    float32
+	sorter Sorter
 }
 
 // topScores is how many of a profile's best scores are its top scores.

@@ -1,7 +1,9 @@
 package rank
 
 import (
+	"cmp"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -161,7 +163,7 @@ func TestFillStandsBehind(t *testing.T) {
 	for row := range uint32(q.Picture.ModelRows()) {
 		q.Add(retrieve.Candidate{Row: row, Source: retrieve.Genre, Subject: view.None})
 	}
-	Fill(q, len(own), DefaultConfig())
+	Fill(q, len(own), DefaultConfig(), &Sorter{})
 	for i, c := range own {
 		if q.Candidates[i].Row != c.Row {
 			t.Errorf("place %d has %s, want %s", i, q.Picture.ID(q.Candidates[i].Row), q.Picture.ID(c.Row))
@@ -169,5 +171,33 @@ func TestFillStandsBehind(t *testing.T) {
 	}
 	if len(q.Candidates) < 30 || q.Candidates[5].Score < q.Candidates[20].Score {
 		t.Errorf("%d titles, scores %v", len(q.Candidates), q.Candidates[5:8])
+	}
+}
+
+// TestSort: the best first, equals by their rows, what has no score last.
+func TestSort(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	var s Sorter
+	for range 500 {
+		candidates := make([]retrieve.Candidate, rng.IntN(60))
+		for i, row := range rng.Perm(len(candidates)) {
+			candidates[i] = retrieve.Candidate{Row: uint32(row), Score: float32(rng.IntN(9)-4) / 2}
+			switch rng.IntN(10) {
+			case 0:
+				candidates[i].Score = nan
+			case 1:
+				candidates[i].Score = float32(math.Copysign(0, -1))
+			}
+		}
+		want := slices.Clone(candidates)
+		slices.SortFunc(want, func(a, b retrieve.Candidate) int {
+			return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Row, b.Row))
+		})
+		s.Sort(candidates)
+		for i := range want {
+			if candidates[i].Row != want[i].Row {
+				t.Fatalf("place %d: %+v, want %+v", i, candidates[i], want[i])
+			}
+		}
 	}
 }

@@ -61,7 +61,7 @@ type RankerInfo struct {
 	Report     json.RawMessage `json:"report,omitempty"`
 }
 
-// MaxNeighbours is how many of a title's nearest a release carries at most.
+// MaxNeighbours is how many of a title's nearest a release carries at most; a byte holds their number.
 const MaxNeighbours = 200
 
 // ErrNoRuntime is why a release's ranker cannot be asked on a machine without ONNX Runtime.
@@ -74,6 +74,7 @@ type ranked struct {
 	width           int
 	near            []uint32 // titles x width: a row's nearest, then itself
 	similarity      []float32
+	neighbours      []uint8 // by title: how many of its row of near are its nearest
 	firstAt         []int64
 	response        []float32 // nil where not known
 	// missing is why there are no sessions.
@@ -124,13 +125,8 @@ func (b *Bundle) Near(row uint32) ([]uint32, []float32) {
 		return nil, nil
 	}
 	lo := int(row) * b.ranker.width
-	rows, similarity := b.ranker.near[lo:lo+b.ranker.width], b.ranker.similarity[lo:lo+b.ranker.width]
-	for i, n := range rows {
-		if n == row {
-			return rows[:i], similarity[:i]
-		}
-	}
-	return rows, similarity
+	hi := lo + int(b.ranker.neighbours[row])
+	return b.ranker.near[lo:hi], b.ranker.similarity[lo:hi]
 }
 
 // RankingTitles are the release's titles as its ranker was told of them, without what the catalogue knows of them: their years and
@@ -317,10 +313,19 @@ func (b *Bundle) loadNeighbours(dir string) error {
 	if err != nil {
 		return err
 	}
-	for i, row := range r.near {
-		if int(row) >= n {
-			return fmt.Errorf("%w: title %d has the neighbour %d of %d titles", ErrCorrupt, i/r.width, row, n)
+	r.neighbours = make([]uint8, n)
+	for title := range n {
+		list := r.near[title*r.width : (title+1)*r.width]
+		for _, row := range list {
+			if int(row) >= n {
+				return fmt.Errorf("%w: title %d has the neighbour %d of %d titles", ErrCorrupt, title, row, n)
+			}
 		}
+		own := slices.Index(list, uint32(title))
+		if own < 0 {
+			own = len(list)
+		}
+		r.neighbours[title] = uint8(own)
 	}
 	return nil
 }

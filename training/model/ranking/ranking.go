@@ -3,6 +3,7 @@
 package ranking
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -223,6 +224,9 @@ type Scratch struct {
 	year   float64
 	genres []float32
 	latest []Watch
+	alike  []float32 // vectors of the latest titles, of the length 1
+	cosine []float32 // of a candidate with each of them
+	ranks  []int32
 	order  []uint64
 }
 
@@ -257,16 +261,10 @@ func (t *Table) Rows(dst []float32, at int64, history []Watch, candidates []uint
 // profile writes what all of a profile's candidates share.
 func (t *Table) profile(row *[common]float32, history []Watch, s *Scratch) {
 	s.genres = append(s.genres[:0], make([]float32, t.t.GenreCount)...)
-	s.latest = append(s.latest[:0], history...)
-	slices.SortFunc(s.latest, func(a, b Watch) int {
-		switch {
-		case a.At != b.At && a.At > b.At, a.At == b.At && a.Row < b.Row:
-			return -1
-		case a.At == b.At && a.Row == b.Row:
-			return 0
-		}
-		return 1
-	})
+	s.latest, s.cosine = append(s.latest[:0], history...), s.cosine[:0]
+	if !slices.IsSortedFunc(s.latest, laterFirst) { // as serving keeps them
+		slices.SortFunc(s.latest, laterFirst)
+	}
 	row[profileTitles] = float32(math.Log1p(float64(len(history))))
 	row[profileIdle], row[profileSpan], row[profilePercentile], row[profileAge] = nan, nan, nan, nan
 	if len(history) == 0 {
@@ -301,6 +299,26 @@ func (t *Table) profile(row *[common]float32, history []Watch, s *Scratch) {
 		}
 	}
 	s.latest = s.latest[:min(recent, len(s.latest))]
+	t.compare(s)
+}
+
+// laterFirst orders titles by when they were met, the last first, and those of one moment by their rows.
+func laterFirst(a, b Watch) int { return cmp.Or(cmp.Compare(b.At, a.At), cmp.Compare(a.Row, b.Row)) }
+
+// compare lays out what candidates are compared with: the vectors of the latest titles that have one.
+func (t *Table) compare(s *Scratch) {
+	s.alike = s.alike[:0]
+	if t.norm == nil {
+		return
+	}
+	for _, w := range s.latest {
+		if n := t.norm[w.Row]; n != 0 {
+			for _, x := range t.vector(w.Row) {
+				s.alike = append(s.alike, x/n)
+			}
+		}
+	}
+	s.cosine = append(s.cosine[:0], make([]float32, len(s.alike)/t.t.Dim)...)
 }
 
 func (t *Table) title(row []float32, c uint32, s *Scratch) {
@@ -328,55 +346,73 @@ func (t *Table) match(row []float32, c uint32, s *Scratch) {
 		row[matchGenres], row[matchBestGenre] = sum/float32(len(t.t.Genres[c])), best
 	}
 	row[similarLast], row[similarRecent], row[similarMean] = nan, nan, nan
-	if t.norm == nil || t.norm[c] == 0 || len(s.latest) == 0 {
+	if t.norm == nil || t.norm[c] == 0 || len(s.cosine) == 0 {
 		return
 	}
-	sum, n := float32(0), float32(0)
-	for i, w := range s.latest {
-		if t.norm[w.Row] == 0 {
-			continue
-		}
-		x := vec.Dot(t.vector(c), t.vector(w.Row)) / (t.norm[c] * t.norm[w.Row])
-		if i == 0 {
-			row[similarLast] = x
-		}
-		if n == 0 || x > row[similarRecent] {
-			row[similarRecent] = x
-		}
-		sum, n = sum+x, n+1
+	vec.Gemv(s.cosine, s.alike, t.vector(c))
+	sum, best := float32(0), s.cosine[0]
+	for _, x := range s.cosine {
+		sum, best = sum+x, max(best, x)
 	}
-	if n > 0 {
-		row[similarMean] = sum / n
+	if t.norm[s.latest[0].Row] != 0 {
+		row[similarLast] = s.cosine[0] / t.norm[c]
 	}
+	row[similarRecent], row[similarMean] = best/t.norm[c], sum/float32(len(s.cosine))/t.norm[c]
 }
 
 func (t *Table) vector(c uint32) []float32 { return t.t.Factors[int(c)*t.t.Dim : (int(c)+1)*t.t.Dim] }
 
 // source writes one source's columns from column at on.
 func (t *Table) source(dst []float32, at int, list []float32, s *Scratch) {
-	s.order = s.order[:0]
-	best, width := float32(0), t.Width()
+	width := t.Width()
+	best := rank(list, s)
 	for i, x := range list {
 		row := dst[i*width+at : i*width+at+perSource]
 		row[0], row[1], row[2] = nan, nan, nan
+		if x != x {
+			continue
+		}
+		row[0], row[2] = x, t.logs[min(int(s.ranks[i]), len(t.logs)-1)]
+		if best > 0 {
+			row[1] = x / best
+		}
+	}
+}
+
+// fewCandidates is up to how many it is faster to compare each with each than to sort them.
+const fewCandidates = 1000
+
+// rank leaves in s.ranks how many of a list stand above each, equals at the same rank whatever their order, and returns the highest, 0 where
+// none is above it. NaN stands nowhere.
+func rank(list []float32, s *Scratch) (best float32) {
+	if cap(s.ranks) < len(list) {
+		s.ranks = make([]int32, len(list))
+	}
+	s.ranks = s.ranks[:len(list)]
+	for _, x := range list {
+		if x > best {
+			best = x
+		}
+	}
+	if len(list) <= fewCandidates {
+		vec.RankAll(s.ranks, list)
+		return best
+	}
+	s.order = s.order[:0]
+	for i, x := range list {
 		if x == x {
 			s.order = append(s.order, uint64(falling(x))<<32|uint64(i))
-			best = max(best, x)
 		}
 	}
 	slices.Sort(s.order)
-	above := 0
+	above := int32(0)
 	for place, packed := range s.order {
-		i := int(uint32(packed))
 		if place > 0 && packed>>32 != s.order[place-1]>>32 {
-			above = place // equals stand at the same rank, whatever the order of the candidates
+			above = int32(place)
 		}
-		row := dst[i*width+at : i*width+at+perSource]
-		row[0], row[2] = list[i], t.logs[min(above, len(t.logs)-1)]
-		if best > 0 {
-			row[1] = list[i] / best
-		}
+		s.ranks[uint32(packed)] = above
 	}
+	return best
 }
 
 // agree writes what the sources say together.

@@ -153,6 +153,50 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	}
 }
 
+// TestOneCallLeavesNothingToTheNext: the memory that calls share is that of another profile's.
+func TestOneCallLeavesNothingToTheNext(t *testing.T) {
+	table, err := NewTable(five(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var used Scratch
+	for _, history := range [][]Watch{{{Row: 0, Strength: 1, At: 5}, {Row: 1, Strength: 1, At: 9}}, nil, {{Row: 2, Strength: 1, At: 5}}} {
+		got, want := make([]float32, 2*table.Width()), make([]float32, 2*table.Width())
+		if err := errors.Join(table.Rows(got, 10, history, []uint32{3, 4}, nil, &used), table.Rows(want, 10, history, []uint32{3, 4}, nil, &Scratch{})); err != nil {
+			t.Fatal(err)
+		}
+		for i := range got {
+			if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+				t.Errorf("after %v: feature %d is %v, with memory of its own %v", history, i%table.Width(), got[i], want[i])
+			}
+		}
+	}
+}
+
+// TestRanksOfManyAreThoseOfFew: long lists are sorted, short ones compared.
+func TestRanksOfManyAreThoseOfFew(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	list := make([]float32, fewCandidates+500)
+	for i := range list {
+		if list[i] = float32(rng.IntN(200)-100) / 8; rng.IntN(9) == 0 {
+			list[i] = nan
+		}
+	}
+	var s Scratch
+	best := rank(list, &s)
+	for i, x := range list {
+		above := int32(0)
+		for _, y := range list {
+			if y > x {
+				above++
+			}
+		}
+		if x == x && s.ranks[i] != above || x > best {
+			t.Fatalf("%v stands at %d with a best of %v, %d are above it", x, s.ranks[i], best, above)
+		}
+	}
+}
+
 func TestRefuses(t *testing.T) {
 	for want, f := range map[string]func(*Titles){
 		"have year":            func(x *Titles) { x.Year = x.Year[:2] },
