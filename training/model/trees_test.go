@@ -32,7 +32,11 @@ func TestARankersTreesSayWhatTheRuntimeSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer session.Close()
+	defer func() {
+		if err := session.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	r := rand.New(rand.NewPCG(3, 4))
 	const n = 1000
 	features, got, want := make([]float32, n*len(names)), make([]float32, n), make([]float32, n)
@@ -75,7 +79,11 @@ func BenchmarkOrder(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer session.Close()
+	defer func() {
+		if err := session.Close(); err != nil {
+			b.Error(err)
+		}
+	}()
 	const n = 250
 	features, scores := make([]float32, n*len(names)), make([]float32, n)
 	for i := range features {
