@@ -32,7 +32,7 @@ type caller struct {
 
 func newCaller(address string) *caller {
 	transport := &http.Transport{MaxConnsPerHost: 1, DisableCompression: true, Protocols: new(http.Protocols)}
-	transport.Protocols.SetUnencryptedHTTP2(true)
+	transport.Protocols.SetHTTP1(true)
 	return &caller{client: &http.Client{Transport: transport, Timeout: timeout}, address: address}
 }
 

@@ -2,7 +2,7 @@
 // topic served, and Sink brings them into the warehouse's table served_raw.
 //
 // The log never slows or fails an answer: it is written behind it, from a buffer of bounded size, and what does not fit is dropped and
-// counted. A sink may insert a record twice; the table keeps one row for each title of an answer.
+// counted. A sink may insert a record twice; the table keeps one row for each list of an answer, and the view served has one for each title.
 package served
 
 import (

@@ -8,7 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
@@ -20,14 +22,16 @@ const (
 	// group is the sink's consumer group: its members share the topic's partitions.
 	group = "marquee-served"
 	// maxAnswers bounds how many answers are inserted at a time.
-	maxAnswers = 2000
+	maxAnswers = 5000
+	// gather is for how long answers are gathered for an insert: each insert makes a part of the table, which the warehouse must merge.
+	gather = time.Second
 	// firstPause and longestPause are those after an insert that failed.
 	firstPause, longestPause = 200 * time.Millisecond, 10 * time.Second
 )
 
 // insert names its columns, so that the table can gain others.
 const insert = `INSERT INTO served_raw (profile_id, request_id, row, rank, at, rpc, bundle_id, policy, arms, country, device_class, degraded,
-	history_length, kind, subject, title_id, score, source, propensity, feature_names, features)`
+	history_length, kind, subject, feature_names, title_ids, scores, sources, propensities, features)`
 
 // Erased says which profiles are erased: nothing of theirs is kept.
 type Erased func() (generation int64, is func(profileID string) bool)
@@ -105,13 +109,7 @@ func (s *Sink) Stop(ctx context.Context) error {
 
 func (s *Sink) run(ctx context.Context, client *kgo.Client) {
 	for ctx.Err() == nil {
-		fetches := client.PollRecords(ctx, maxAnswers)
-		for _, e := range fetches.Errors() {
-			if ctx.Err() == nil {
-				s.log.Warn("reading the served log", "partition", e.Partition, "error", e.Err)
-			}
-		}
-		records := fetches.Records()
+		records := s.gather(ctx, client)
 		s.write(ctx, records)
 		if ctx.Err() == nil && len(records) > 0 {
 			if err := client.CommitRecords(ctx, records...); err != nil && ctx.Err() == nil {
@@ -120,6 +118,30 @@ func (s *Sink) run(ctx context.Context, client *kgo.Client) {
 		}
 		client.AllowRebalance()
 	}
+}
+
+// gather waits for answers and returns those of the time from the first on.
+func (s *Sink) gather(ctx context.Context, client *kgo.Client) (records []*kgo.Record) {
+	poll := ctx
+	for len(records) < maxAnswers && poll.Err() == nil {
+		fetches := client.PollRecords(poll, maxAnswers-len(records))
+		for _, e := range fetches.Errors() {
+			if poll.Err() == nil {
+				s.log.Warn("reading the served log", "partition", e.Partition, "error", e.Err)
+			}
+		}
+		got := fetches.Records()
+		if len(got) == 0 {
+			break // time is up, or a failure
+		}
+		if len(records) == 0 {
+			bounded, cancel := context.WithTimeout(ctx, gather)
+			defer cancel()
+			poll = bounded
+		}
+		records = append(records, got...)
+	}
+	return records
 }
 
 // write inserts the records, however often that takes.
@@ -144,13 +166,9 @@ func (s *Sink) write(ctx context.Context, records []*kgo.Record) {
 	}
 }
 
-func (s *Sink) insert(ctx context.Context, records []*kgo.Record) (rows int, err error) {
-	batch, err := s.conn.PrepareBatch(ctx, insert)
-	if err != nil {
-		return 0, fmt.Errorf("prepare the insert of served titles: %w", err)
-	}
-	defer func() { _ = batch.Close() }() // after Send, closing is no news
+func (s *Sink) insert(ctx context.Context, records []*kgo.Record) (titles int, err error) {
 	_, erased := s.erased()
+	var b columns
 	for _, r := range records {
 		answer, err := Decode(r.Value)
 		if err != nil {
@@ -158,20 +176,29 @@ func (s *Sink) insert(ctx context.Context, records []*kgo.Record) (rows int, err
 			s.log.Warn("a record of the served log cannot be read", "partition", r.Partition, "offset", r.Offset, "error", err)
 			continue
 		}
-		if erased(answer.GetProfileId()) {
-			continue
-		}
-		if err := appendRows(batch, answer); err != nil {
-			return 0, fmt.Errorf("fill the insert of served titles: %w", err)
+		if !erased(answer.GetProfileId()) {
+			b.add(answer)
 		}
 	}
-	if rows = batch.Rows(); rows == 0 {
+	if len(b.profile) == 0 {
 		return 0, nil
 	}
-	if err := batch.Send(); err != nil {
-		return 0, fmt.Errorf("insert %d served titles: %w", rows, err)
+	// A token of its own keeps the warehouse from leaving a block out that it noted before it was killed, and does not have.
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"insert_deduplication_token": uuid.NewString()}))
+	batch, err := s.conn.PrepareBatch(ctx, insert)
+	if err != nil {
+		return 0, fmt.Errorf("prepare the insert of served titles: %w", err)
 	}
-	return rows, nil
+	defer func() { _ = batch.Close() }() // after Send, closing is no news
+	for i, values := range b.all() {
+		if err := batch.Column(i).Append(values); err != nil {
+			return 0, fmt.Errorf("fill column %d of the insert of served titles: %w", i, err)
+		}
+	}
+	if err := batch.Send(); err != nil {
+		return 0, fmt.Errorf("insert %d served titles: %w", b.titles, err)
+	}
+	return b.titles, nil
 }
 
 // Decode reads a record's value. An answer whose lists are not of one length is refused.
@@ -197,30 +224,54 @@ func Decode(value []byte) (*servingv1.Served, error) {
 	return s, nil
 }
 
-func appendRows(batch driver.Batch, s *servingv1.Served) error {
+// columns are lists of answers, a list of each column of the insert in its order.
+type columns struct {
+	titles              int
+	profile, request    []string
+	row, rank           []uint32
+	at                  []time.Time
+	rpc, bundle, policy []string
+	arms                []map[string]string
+	country, device     []string
+	degraded            [][]string
+	history             []uint32
+	kind, subject       []string
+	featureNames        [][]string
+	titleIDs            [][]string
+	scores              [][]float32
+	sources             [][]string
+	propensities        [][]float64
+	features            [][]float32
+}
+
+func (b *columns) all() []any {
+	return []any{
+		b.profile, b.request, b.row, b.rank, b.at, b.rpc, b.bundle, b.policy, b.arms, b.country, b.device, b.degraded, b.history,
+		b.kind, b.subject, b.featureNames, b.titleIDs, b.scores, b.sources, b.propensities, b.features,
+	}
+}
+
+// add takes an answer's lists in. Those without a title leave nothing to say.
+func (b *columns) add(s *servingv1.Served) {
 	arms := s.GetArms()
 	if arms == nil {
 		arms = map[string]string{}
 	}
+	at := time.UnixMicro(s.GetAt()).UTC()
 	for i, r := range s.GetRows() {
-		names := r.GetFeatureNames()
-		for rank, title := range r.GetTitleIds() {
-			err := batch.Append(s.GetProfileId(), s.GetRequestId(), uint32(i), uint32(rank), time.UnixMicro(s.GetAt()).UTC(), s.GetRpc(),
-				s.GetBundleId(), s.GetPolicy(), arms, s.GetCountry(), s.GetDeviceClass(), some(s.GetDegraded()), s.GetHistoryLength(),
-				r.GetKind(), r.GetSubject(), title, r.GetScores()[rank], r.GetSources()[rank], r.GetPropensities()[rank],
-				some(names), some(r.GetFeatures()[rank*len(names):(rank+1)*len(names)]))
-			if err != nil {
-				return fmt.Errorf("answer %s: %w", s.GetRequestId(), err)
-			}
+		if len(r.GetTitleIds()) == 0 {
+			continue
 		}
+		b.titles += len(r.GetTitleIds())
+		b.profile, b.request = append(b.profile, s.GetProfileId()), append(b.request, s.GetRequestId())
+		b.row, b.rank, b.at = append(b.row, uint32(i)), append(b.rank, 0), append(b.at, at)
+		b.rpc, b.bundle, b.policy = append(b.rpc, s.GetRpc()), append(b.bundle, s.GetBundleId()), append(b.policy, s.GetPolicy())
+		b.arms = append(b.arms, arms)
+		b.country, b.device = append(b.country, s.GetCountry()), append(b.device, s.GetDeviceClass())
+		b.degraded, b.history = append(b.degraded, s.GetDegraded()), append(b.history, s.GetHistoryLength())
+		b.kind, b.subject = append(b.kind, r.GetKind()), append(b.subject, r.GetSubject())
+		b.featureNames, b.titleIDs = append(b.featureNames, r.GetFeatureNames()), append(b.titleIDs, r.GetTitleIds())
+		b.scores, b.sources = append(b.scores, r.GetScores()), append(b.sources, r.GetSources())
+		b.propensities, b.features = append(b.propensities, r.GetPropensities()), append(b.features, r.GetFeatures())
 	}
-	return nil
-}
-
-// some is a list that is not nil, as columns want it.
-func some[T any](list []T) []T {
-	if list == nil {
-		return []T{}
-	}
-	return list
 }
