@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"marquee/internal/app"
+	"marquee/internal/heap"
 	"marquee/internal/rpc"
 	"marquee/internal/telemetry"
 	"marquee/serving/state"
@@ -39,6 +40,7 @@ func (s serveCommand) Run(c *console) error {
 	if err != nil {
 		return errors.Join(err, e.Close())
 	}
+	defer heap.KeepHeadroom()()
 	e.log.Info("serving", "address", svc.server.Address(), "modules", strings.Join(e.settings.Modules, ","))
 	svc.wait(c.ctx)
 	return errors.Join(svc.stop(), e.Close())

@@ -21,8 +21,8 @@ import (
 const (
 	// group is the sink's consumer group: its members share the topic's partitions.
 	group = "marquee-served"
-	// maxAnswers bounds how many answers are inserted at a time.
-	maxAnswers = 5000
+	// maxAnswers and maxBytes bound what is inserted at a time: a home page is as long as ten lists.
+	maxAnswers, maxBytes = 5000, 4 << 20
 	// gather is for how long answers are gathered for an insert: each insert makes a part of the table, which the warehouse must merge.
 	gather = time.Second
 	// firstPause and longestPause are those after an insert that failed.
@@ -122,9 +122,10 @@ func (s *Sink) run(ctx context.Context, client *kgo.Client) {
 
 // gather waits for answers and returns those of the time from the first on.
 func (s *Sink) gather(ctx context.Context, client *kgo.Client) (records []*kgo.Record) {
-	poll := ctx
-	for len(records) < maxAnswers && poll.Err() == nil {
-		fetches := client.PollRecords(poll, maxAnswers-len(records))
+	const polled = 500 // at a time, by which maxBytes may be passed
+	poll, bytes := ctx, 0
+	for len(records) < maxAnswers && bytes < maxBytes && poll.Err() == nil {
+		fetches := client.PollRecords(poll, min(polled, maxAnswers-len(records)))
 		for _, e := range fetches.Errors() {
 			if poll.Err() == nil {
 				s.log.Warn("reading the served log", "partition", e.Partition, "error", e.Err)
@@ -138,6 +139,9 @@ func (s *Sink) gather(ctx context.Context, client *kgo.Client) (records []*kgo.R
 			bounded, cancel := context.WithTimeout(ctx, gather)
 			defer cancel()
 			poll = bounded
+		}
+		for _, r := range got {
+			bytes += len(r.Value)
 		}
 		records = append(records, got...)
 	}
