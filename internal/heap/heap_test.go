@@ -43,8 +43,7 @@ func TestKeepHeadroom(t *testing.T) {
 	until("a small heap", func(p int) bool { return p == mostPercent })
 	grown := make([]byte, 2*Headroom)
 	until("a large heap", func(p int) bool { return p == 100 })
-	runtime.KeepAlive(grown)
-	grown = nil
+	runtime.KeepAlive(grown) // and no longer
 	until("a small heap again", func(p int) bool { return p == mostPercent })
 	stop()
 	runtime.GC()
