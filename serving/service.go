@@ -146,7 +146,7 @@ func (s *Service) prepare(ctx context.Context, m *servingv1.RecommendRequest, sh
 		filtered = w.filtered()
 	}
 	w.rank = shape.rank
-	w.candidates(ctx, listCount(m), shape.candidates, true)
+	w.candidates(ctx, listCount(m), shape.candidates, shape.candidates, true)
 	if m.GetExplain() {
 		w.rankedAs()
 	}
@@ -239,7 +239,7 @@ func (s *Service) HomePage(ctx context.Context, req *connect.Request[servingv1.H
 		Seed:    w.seed(m.GetViewer().GetProfileId()),
 	}
 	w.rank = shape.rank
-	w.candidates(ctx, settings.RowSize, shape.pageCandidates, false)
+	w.candidates(ctx, settings.RowSize, shape.pageCandidates, shape.candidates, false)
 	began := time.Now()
 	w.page.Build(&w.q, settings, shape.arrange)
 	if w.page.Failed != nil {

@@ -200,8 +200,6 @@ func (w *work) towerFailed(err error) {
 const (
 	trendingCandidates = 50
 	popularCandidates  = 50
-	nearCandidates     = 100
-	towerCandidates    = 100
 	freshCandidates    = 25
 	newCandidates      = 50
 	similarCandidates  = 20
@@ -212,9 +210,10 @@ const (
 // What is short even so is made up from what is popular, through the whole catalogue.
 const particularSearch = 4
 
-// candidates finds and ranks what may be recommended: at least count titles where there are as many.
-// Neighbours of what was watched last are for lists: a page has rows of its own for them.
-func (w *work) candidates(ctx context.Context, count, fromModel int, neighbours bool) {
+// candidates finds and ranks what may be recommended: at least count titles where there are as many. The factors are asked for fromModel, the
+// towers and the neighbours of the history for fromEach. Neighbours of what was watched last are for lists: a page has rows of its own for
+// them.
+func (w *work) candidates(ctx context.Context, count, fromModel, fromEach int, neighbours bool) {
 	began := time.Now()
 	q := &w.q
 	if q.Particular() {
@@ -230,7 +229,7 @@ func (w *work) candidates(ctx context.Context, count, fromModel int, neighbours 
 	if len(q.Vector) > 0 {
 		if there, _ := q.Picture.Bundle.HasTowers(); there {
 			w.source(retrieve.Tower, late, func() {
-				if err := q.FromTower(ctx, max(towerCandidates, 2*count), freshCandidates); err != nil {
+				if err := q.FromTower(ctx, max(fromEach, 2*count), freshCandidates); err != nil {
 					w.towerFailed(err)
 				}
 			})
@@ -239,7 +238,7 @@ func (w *work) candidates(ctx context.Context, count, fromModel int, neighbours 
 			w.source(retrieve.Similar, late, w.similar)
 		}
 		if q.Picture.Ranking() != nil {
-			w.source(retrieve.Near, late, func() { q.FromNear(max(nearCandidates, 2*count)) })
+			w.source(retrieve.Near, late, func() { q.FromNear(max(fromEach, 2*count)) })
 			w.source(retrieve.Popular, late, func() { q.FromPopular(popularCandidates) })
 		}
 		w.source(retrieve.Trending, late, func() { q.FromTrending(trendingCandidates) })
