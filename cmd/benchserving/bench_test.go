@@ -21,7 +21,7 @@ import (
 	servingv1 "marquee/serving/v1"
 )
 
-// answering is a service over HTTP/2 without TLS, as the measured one is.
+// answering is a service over HTTP/1.1 and HTTP/2 without TLS, as the measured one is.
 func answering(t *testing.T, handler http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(handler)
@@ -42,18 +42,18 @@ func answer(t *testing.T, m proto.Message) []byte {
 	return b
 }
 
-func TestPeakCountsAnswersOverEightConnectionsOfHTTP2(t *testing.T) {
+func TestPeakCountsAnswersOverEightConnections(t *testing.T) {
 	good := answer(t, &servingv1.RecommendResponse{Titles: []*servingv1.Recommendation{{TitleId: "t"}}, BundleId: "b"})
 	var served atomic.Int64
 	url := answering(t, func(w http.ResponseWriter, r *http.Request) {
 		served.Add(1)
-		if body, err := io.ReadAll(r.Body); err != nil || string(body) != "ask" || r.ProtoMajor != 2 {
+		if body, err := io.ReadAll(r.Body); err != nil || string(body) != "ask" || r.ProtoMajor != 1 {
 			t.Errorf("%s of HTTP/%d, %v", body, r.ProtoMajor, err)
 		}
 		_, _ = w.Write(good)
 	})
 	k := kind{"/x", func(int64) []byte { return []byte("ask") }, checkRecommend}
-	o, err := peak(t.Context(), newCallers(url), k, 50*time.Millisecond)
+	o, err := peak(t.Context(), newCallers(url, oneAtATime), k, 50*time.Millisecond)
 	if err != nil || len(o.latencies) == 0 || int64(len(o.latencies)) != served.Load() || o.rate() <= 0 {
 		t.Errorf("%d of %d answers at %v/s, %v", len(o.latencies), served.Load(), o.rate(), err)
 	}
@@ -68,7 +68,7 @@ func TestPacedMeasuresFromWhenARequestWasDue(t *testing.T) {
 		}
 	})
 	k := kind{"/x", func(int64) []byte { return nil }, func([]byte) error { return nil }}
-	o, err := paced(t.Context(), newCallers(url), k, 200, 200*time.Millisecond, 0)
+	o, err := paced(t.Context(), newCallers(url, multiplexed), k, 200, 200*time.Millisecond, 0)
 	if err != nil || len(o.latencies) != 40 {
 		t.Fatalf("%d answers, %v", len(o.latencies), err)
 	}
@@ -80,13 +80,13 @@ func TestPacedMeasuresFromWhenARequestWasDue(t *testing.T) {
 func TestWhatIsShedOrLateIsNoAnswer(t *testing.T) {
 	url := answering(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) })
 	k := kind{"/x", func(int64) []byte { return nil }, func([]byte) error { return errors.New("was judged") }}
-	o, err := paced(t.Context(), newCallers(url), k, 1000, 50*time.Millisecond, time.Second)
+	o, err := paced(t.Context(), newCallers(url, multiplexed), k, 1000, 50*time.Millisecond, time.Second)
 	if err != nil || o.shed == 0 || len(o.latencies) != 0 {
 		t.Errorf("%d shed, %d answers, %v", o.shed, len(o.latencies), err)
 	}
 	slow := answering(t, func(http.ResponseWriter, *http.Request) { time.Sleep(20 * time.Millisecond) })
 	k.check = func([]byte) error { return nil }
-	if o, err = paced(t.Context(), newCallers(slow), k, 100, 50*time.Millisecond, time.Millisecond); err != nil || o.late == 0 || len(o.latencies) != 0 {
+	if o, err = paced(t.Context(), newCallers(slow, multiplexed), k, 100, 50*time.Millisecond, time.Millisecond); err != nil || o.late == 0 || len(o.latencies) != 0 {
 		t.Errorf("%d late, %d answers, %v", o.late, len(o.latencies), err)
 	}
 }
@@ -94,10 +94,10 @@ func TestWhatIsShedOrLateIsNoAnswer(t *testing.T) {
 func TestAFailureEndsAPhase(t *testing.T) {
 	url := answering(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "broken", http.StatusInternalServerError) })
 	k := kind{"/x", func(int64) []byte { return nil }, func([]byte) error { return nil }}
-	if _, err := peak(t.Context(), newCallers(url), k, time.Minute); err == nil || !strings.Contains(err.Error(), "broken") {
+	if _, err := peak(t.Context(), newCallers(url, oneAtATime), k, time.Minute); err == nil || !strings.Contains(err.Error(), "broken") {
 		t.Errorf("peak: %v", err)
 	}
-	if _, err := paced(t.Context(), newCallers(url), k, 100, time.Minute, 0); err == nil || !strings.Contains(err.Error(), "broken") {
+	if _, err := paced(t.Context(), newCallers(url, multiplexed), k, 100, time.Minute, 0); err == nil || !strings.Contains(err.Error(), "broken") {
 		t.Errorf("paced: %v", err)
 	}
 }

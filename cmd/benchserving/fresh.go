@@ -45,7 +45,7 @@ type arrivals struct {
 }
 
 func newArrivals(address string, viewers, titles int) (*arrivals, error) {
-	c := newCaller(address)
+	c := newCaller(address, multiplexed)
 	return &arrivals{
 		client:  ingestv1connect.NewIngestServiceClient(c.client, address, connect.WithAcceptCompression("gzip", nil, nil)),
 		viewers: viewers, titles: titles, random: rand.New(rand.NewPCG(1, 1)),
@@ -100,7 +100,7 @@ func (m *measurement) freshness(ctx context.Context, f *figures, k kind) error {
 	background, stop := context.WithCancel(ctx)
 	var loading sync.WaitGroup
 	var loadErr error
-	loading.Go(func() { _, loadErr = paced(background, m.callers, k, freshnessShare*f.RecommendRPS, time.Hour, 0) })
+	loading.Go(func() { _, loadErr = paced(background, m.streams, k, freshnessShare*f.RecommendRPS, time.Hour, 0) })
 	took, err := m.play(ctx, f)
 	stop()
 	loading.Wait()
@@ -120,7 +120,7 @@ type prober struct {
 }
 
 func newProber(address string) prober {
-	client := &http.Client{Transport: newCaller(address).client.Transport, Timeout: timeout}
+	client := &http.Client{Transport: newCaller(address, multiplexed).client.Transport, Timeout: timeout}
 	return prober{ingestv1connect.NewIngestServiceClient(client, address), servingv1connect.NewRecommendationServiceClient(client, address)}
 }
 

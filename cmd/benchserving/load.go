@@ -24,22 +24,33 @@ const (
 	timeout = 20 * time.Second
 )
 
-// caller asks over one connection of HTTP/2 without TLS, with the Connect protocol and protobuf.
+// caller asks over one connection without TLS, with the Connect protocol and protobuf.
 type caller struct {
 	client  *http.Client
 	address string
 }
 
-func newCaller(address string) *caller {
+// protocol is what a caller's connection carries.
+type protocol bool
+
+const (
+	// oneAtATime is HTTP/1.1, which clients of a plain address use unless told otherwise: a request waits for the answer before it.
+	oneAtATime protocol = false
+	// multiplexed is HTTP/2: requests that do not wait for answers need it to be under way together.
+	multiplexed protocol = true
+)
+
+func newCaller(address string, p protocol) *caller {
 	transport := &http.Transport{MaxConnsPerHost: 1, DisableCompression: true, Protocols: new(http.Protocols)}
-	transport.Protocols.SetHTTP1(true)
+	transport.Protocols.SetHTTP1(p == oneAtATime)
+	transport.Protocols.SetUnencryptedHTTP2(p == multiplexed)
 	return &caller{client: &http.Client{Transport: transport, Timeout: timeout}, address: address}
 }
 
-func newCallers(address string) []*caller {
+func newCallers(address string, p protocol) []*caller {
 	callers := make([]*caller, connections)
 	for i := range callers {
-		callers[i] = newCaller(address)
+		callers[i] = newCaller(address, p)
 	}
 	return callers
 }

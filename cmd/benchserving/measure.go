@@ -25,13 +25,14 @@ type measurement struct {
 
 	service *service
 	size    worldSize
-	callers []*caller
+	// callers ask as soon as they are answered, streams when a request is due.
+	callers, streams []*caller
 	// recommend and home are the encoded requests, one a profile, in the order of profiles.
 	recommend, home [][]byte
 }
 
 func newMeasurement(_ context.Context, r *run, s *service, w worldSize) (*measurement, error) {
-	m := &measurement{run: r, service: s, size: w, callers: newCallers(s.address)}
+	m := &measurement{run: r, service: s, size: w, callers: newCallers(s.address, oneAtATime), streams: newCallers(s.address, multiplexed)}
 	for v := range w.viewers {
 		viewer := &servingv1.Viewer{ProfileId: simulator.ProfileID(v), Country: "DE", DeviceClass: "tv"}
 		recommend := &servingv1.RecommendRequest{Viewer: viewer, Count: 20, Filter: filterOf(v)}
@@ -112,7 +113,7 @@ func (m *measurement) phases(ctx context.Context, f *figures) error {
 	f.RecommendRPS, f.RecommendP50, f.RecommendP99 = o.rate(), quantile(o.latencies, .5), quantile(o.latencies, .99)
 	f.RecommendCPU, f.RecommendClientCPU = o.perAnswer()
 	if o, err = m.phase("Recommend, paced", func() (outcome, error) {
-		return paced(ctx, m.callers, recommend, pacedShare*f.RecommendRPS, m.length, 0)
+		return paced(ctx, m.streams, recommend, pacedShare*f.RecommendRPS, m.length, 0)
 	}); err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func (m *measurement) phases(ctx context.Context, f *figures) error {
 	f.HomeRPS, f.HomeP50, f.HomeP99 = o.rate(), quantile(o.latencies, .5), quantile(o.latencies, .99)
 	f.HomeCPU, f.HomeClientCPU = o.perAnswer()
 	if o, err = m.phase("HomePage, paced", func() (outcome, error) {
-		return paced(ctx, m.callers, home, pacedShare*f.HomeRPS, m.length, 0)
+		return paced(ctx, m.streams, home, pacedShare*f.HomeRPS, m.length, 0)
 	}); err != nil {
 		return err
 	}
@@ -179,7 +180,7 @@ func (m *measurement) overloaded(ctx context.Context, f *figures, k kind) error 
 		return err
 	}
 	o, err := m.phase("Recommend, twice", func() (outcome, error) {
-		return paced(ctx, m.callers, k, 2*f.RecommendRPS, m.overload, overloadPatience)
+		return paced(ctx, m.streams, k, 2*f.RecommendRPS, m.overload, overloadPatience)
 	})
 	if err != nil {
 		return err
